@@ -1,0 +1,37 @@
+"""nncodec: lossless compression of any data by a small byte Transformer with exact arithmetic.
+
+archive = nncodec.compress(data)
+assert nncodec.decompress(archive) == data
+"""
+
+from __future__ import annotations
+
+from nncodec._compat import register_with_transformers, reject_namesake
+from nncodec.errors import (
+    CorruptDataError,
+    InvalidModelError,
+    ModelNotFoundError,
+    NNCodecError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+
+reject_namesake()
+register_with_transformers()
+
+from nncodec.api import compress, decompress, info  # noqa: E402  (the checks come first)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CorruptDataError",
+    "InvalidModelError",
+    "ModelNotFoundError",
+    "NNCodecError",
+    "TruncatedError",
+    "UnsupportedVersionError",
+    "__version__",
+    "compress",
+    "decompress",
+    "info",
+]

@@ -1,0 +1,103 @@
+"""The Python API: one line over the codec, for data that fits in memory."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from nncodec import modelstore
+from nncodec.codec import Codec, Engine, decompress_stream
+from nncodec.container import VERSION, read_frames
+from nncodec.engine import load_engine
+
+Buffer = bytes | bytearray | memoryview
+
+
+@lru_cache(maxsize=4)
+def load_codec(model: str, threads: int | None = None) -> Codec:
+    """The codec for a model's name or folder; loaded once a process."""
+    weights = modelstore.find(model)
+    return Codec(load_engine(weights, threads), weights.model_id)
+
+
+@lru_cache(maxsize=4)
+def load_engine_by_id(model_id: bytes, threads: int | None = None) -> Engine:
+    """The engine that an archive names; loaded once a process."""
+    return load_engine(modelstore.find_by_id(model_id), threads)
+
+
+def compress(
+    data: Buffer, *, model: str = modelstore.DEFAULT_MODEL, threads: int | None = None
+) -> bytes:
+    """Compress any buffer of bytes with a model, named or given by its folder's path.
+
+    The result never depends on ``threads``. Raises ModelNotFoundError, InvalidModelError.
+    """
+    array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
+    return load_codec(model, threads).compress(array)
+
+
+def decompress(
+    data: Buffer, *, max_output_size: int | None = None, threads: int | None = None
+) -> bytes:
+    """The bytes that ``compress`` was given; concatenated archives give concatenated bytes.
+
+    ``max_output_size`` refuses archives that promise more, before anything is decoded. Raises
+    CorruptDataError, TruncatedError, UnsupportedVersionError, ModelNotFoundError, and NNCodecError
+    if the limit is exceeded.
+    """
+    sink = io.BytesIO()
+    decompress_stream(
+        io.BytesIO(memoryview(data).cast("B")),
+        sink,
+        lambda model_id: load_engine_by_id(model_id, threads),
+        max_output_size=max_output_size,
+    )
+    return sink.getvalue()
+
+
+@dataclass(frozen=True)
+class ArchiveInfo:
+    """What an archive says of itself, without decoding it. Sizes in bytes."""
+
+    format_version: int
+    frames: int
+    blocks: dict[str, int]  # number of blocks by kind
+    models: list[str]  # ids in hex
+    uncompressed_size: int
+    compressed_size: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        return 8 * self.compressed_size / self.uncompressed_size if self.uncompressed_size else 0.0
+
+    @property
+    def ratio(self) -> float:
+        return self.uncompressed_size / self.compressed_size
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "bits_per_byte": self.bits_per_byte, "ratio": self.ratio}
+
+
+def info(data: Buffer) -> ArchiveInfo:
+    """Read an archive's headers; no model is needed. Raises what ``decompress`` does for them."""
+    return read_info(io.BytesIO(memoryview(data).cast("B")))
+
+
+def read_info(source: BinaryIO) -> ArchiveInfo:
+    """``info`` for a seekable file, without reading the payloads."""
+    frames = read_frames(source)
+    blocks = [block for frame in frames for block in frame.blocks]
+    return ArchiveInfo(
+        format_version=VERSION,
+        frames=len(frames),
+        blocks=dict(Counter(block.kind.name.lower() for block in blocks)),
+        models=sorted({frame.model_id.hex() for frame in frames if frame.model_id}),
+        uncompressed_size=sum(frame.total for frame in frames),
+        compressed_size=source.tell(),
+    )

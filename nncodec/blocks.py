@@ -1,0 +1,55 @@
+"""Bytes to blocks and lanes: geometry only, no model and no coder.
+
+A block is an independent run of the input. A coded block of n bytes is a common prefix, coded in
+one lane, and then ``lanes`` contiguous runs that step together; the first ones are a byte longer
+where the division leaves a rest. Lane count and prefix are written in the archive, so the rules
+below may change without a new format.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_SIZE = 1 << 24  # 16 MiB
+MAX_LANES = 1024
+LANE_BYTES = 8192  # shorter lanes step faster together and lose more at their starts: docs/lanes.md
+DEFAULT_LANES = 256
+PREFIX_BYTES = 1024
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def lane_geometry(size: int) -> tuple[int, int]:
+    """(lanes, prefix bytes) of a coded block: a pure function of its length."""
+    lanes = 1
+    while lanes < DEFAULT_LANES and lanes * 2 * LANE_BYTES <= size:
+        lanes *= 2
+    return lanes, (PREFIX_BYTES if lanes > 1 else 0)
+
+
+def lane_lengths(size: int, lanes: int) -> list[int]:
+    """Lengths of ``lanes`` contiguous runs of ``size`` bytes, longer ones first."""
+    short, longer = divmod(size, lanes)
+    return [short + (i < longer) for i in range(lanes)]
+
+
+def to_lanes(body: Bytes, lanes: int) -> Bytes:
+    """Cut (n,) bytes into (lanes, longest); shorter lanes end in a zero that is never coded."""
+    grid = np.zeros((lanes, -(-len(body) // lanes)), dtype=np.uint8)
+    start = 0
+    for row, length in zip(grid, lane_lengths(len(body), lanes), strict=True):
+        row[:length] = body[start : start + length]
+        start += length
+    return grid
+
+
+def from_lanes(grid: Bytes, size: int) -> Bytes:
+    """Inverse of ``to_lanes``: (lanes, longest) -> (size,)."""
+    lengths = lane_lengths(size, len(grid))
+    return np.concatenate([row[:length] for row, length in zip(grid, lengths, strict=True)])
+
+
+def active_lanes(size: int, lanes: int, step: int) -> int:
+    """How many lanes still have a byte at this step; they are the first ones."""
+    return lanes if step < size // lanes else size % lanes

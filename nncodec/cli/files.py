@@ -1,0 +1,131 @@
+"""Names, overwriting, atomic writes and file attributes, as users of gzip and zstd expect them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from nncodec.errors import NNCodecError
+
+SUFFIX = ".nnc"
+STDIO = "-"
+
+
+class FileError(NNCodecError):
+    """A file cannot be read, named or written as asked."""
+
+
+@contextmanager
+def open_input(name: str) -> Iterator[BinaryIO]:
+    """Standard input for ``-``, or a regular file. Raises FileError saying why it is refused."""
+    if name == STDIO:
+        if sys.stdin.isatty():
+            raise FileError("refusing to read from a terminal; give a file or use a pipe")
+        yield sys.stdin.buffer
+        return
+    path = Path(name)
+    try:
+        if path.is_dir():
+            raise FileError("is a directory; give files (tar packs directories)")
+        file = path.open("rb")
+    except OSError as error:
+        raise FileError((error.strerror or str(error)).lower()) from error
+    with file:
+        yield file
+
+
+def compressed_name(name: str, force: bool) -> Path:
+    """``name.nnc``. Raises FileError if it already ends so and ``force`` is not given."""
+    if name.endswith(SUFFIX) and not force:
+        raise FileError(f"already has the suffix {SUFFIX}; use -f to compress it again")
+    return Path(name + SUFFIX)
+
+
+def decompressed_name(name: str) -> Path:
+    """``name`` without ``.nnc``. Raises FileError if it has another suffix."""
+    if not name.endswith(SUFFIX) or Path(name).name == SUFFIX:
+        raise FileError(f"unknown suffix (expected {SUFFIX}); name the output with -o")
+    return Path(name[: -len(SUFFIX)])
+
+
+def check_terminal(force: bool) -> None:
+    """Raises FileError if compressed data would go to a terminal."""
+    if sys.stdout.isatty() and not force:
+        raise FileError("refusing to write compressed data to a terminal; use -o or a pipe, or -f")
+
+
+def check_overwrite(source: str, target: Path, force: bool) -> None:
+    """Ask on a terminal, refuse elsewhere. Raises FileError if ``target`` has to stay."""
+    if not target.exists():
+        return
+    if source != STDIO and os.path.samefile(source, target):
+        raise FileError("input and output are the same file")
+    if force or not target.is_file():
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty() and source != STDIO:
+        print(f"nncodec: {target} exists; overwrite (y/n)? ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise FileError(f"{target} already exists; use -f to overwrite")
+
+
+@contextmanager
+def atomic_output(target: Path, like: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when complete, with ``like``'s mode and times.
+
+    Everything is written to a private temporary file beside it, synced and renamed. On any
+    exception the temporary file is removed. Devices and pipes are written directly.
+    """
+    if target.exists() and not target.is_file():
+        with target.open("wb") as device:
+            yield device
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(".part", f".{target.name[:100]}.", target.parent)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise FileError(f"cannot write {target}: {why}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        copy_attributes(like, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_folder(target.parent)
+
+
+def copy_attributes(source: str, target: str) -> None:
+    """Mode, times and, where permitted, owner of ``source``; a fresh file's mode for a pipe."""
+    if source == STDIO:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(target, 0o666 & ~mask)
+        return
+    status = os.stat(source)
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):
+            os.chown(target, status.st_uid, status.st_gid)
+    os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename durable where the system allows a folder to be synced."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,39 @@
+"""A progress bar with speed and time left on a terminal; silence elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from nncodec.codec import Progress, no_progress
+
+
+@contextmanager
+def progress_bar(name: str, total: int | None, quiet: bool) -> Iterator[Progress]:
+    """A callable that takes finished bytes. rich is imported only where a bar is drawn."""
+    if quiet or not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress as RichProgress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with RichProgress(*columns, console=console, transient=True, speed_estimate_period=10) as bars:
+        task = bars.add_task(name, total=total)
+        advance: Callable[[int], None] = lambda count: bars.advance(task, count)
+        yield advance

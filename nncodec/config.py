@@ -1,0 +1,151 @@
+"""Shape of a byte Transformer: the part of ``config.json`` that decides bits.
+
+Free of torch and numpy, so that ``nncodec info`` and the model store start fast.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nncodec.errors import InvalidModelError
+
+MODEL_TYPE = "nncodec"
+BEGIN_OF_BLOCK = 256  # input-only symbol; it is never predicted, so the alphabet coded has 256
+VOCAB_SIZE = 257
+
+# What a folder from a stranger may ask for. Beyond the largest model anyone plans here, far below
+# what would exhaust memory.
+MAX_WIDTH = 8192
+MAX_LAYERS = 128
+MAX_WINDOW = 4096
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A byte Transformer's shape. All fields are integers, so its JSON is canonical.
+
+    ``windows[i]`` is the number of positions layer i attends to, its own included.
+    ``rope_multipliers[j]`` is the frequency of rotary pair j in turns per ``rope_period``
+    positions: angles are integers modulo the period, so no position is ever too large and one
+    table serves all of them.
+    """
+
+    d_model: int = 128
+    n_heads: int = 2
+    n_kv_heads: int = 1
+    head_dim: int = 64
+    d_ff: int = 512
+    windows: tuple[int, ...] = (64, 64, 64, 64, 64, 256)
+    rope_period: int = 4096
+    rope_multipliers: tuple[int, ...] = ()
+    vocab_size: int = VOCAB_SIZE
+
+    def __post_init__(self) -> None:
+        if not self.rope_multipliers:
+            turns = geometric_multipliers(self.rope_period, self.head_dim // 2)
+            object.__setattr__(self, "rope_multipliers", turns)
+        for field in ("windows", "rope_multipliers"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        self._validate()
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.windows)
+
+    def _validate(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if type(item) is not int or item < 0:
+                    raise InvalidModelError(
+                        f"config field {field.name} must hold non-negative integers, got {item!r}"
+                    )
+
+        def need(ok: bool, why: str) -> None:
+            if not ok:
+                raise InvalidModelError(f"config cannot be used: {why}")
+
+        need(self.vocab_size == VOCAB_SIZE, f"vocab_size must be {VOCAB_SIZE}")
+        need(1 <= self.d_model <= MAX_WIDTH, f"d_model {self.d_model} not in 1..{MAX_WIDTH}")
+        need(1 <= self.d_ff <= 4 * MAX_WIDTH, f"d_ff {self.d_ff} not in 1..{4 * MAX_WIDTH}")
+        need(1 <= self.n_layers <= MAX_LAYERS, f"{self.n_layers} layers, not 1..{MAX_LAYERS}")
+        need(2 <= self.head_dim <= 256 and self.head_dim % 2 == 0, "head_dim must be even, 2..256")
+        need(1 <= self.n_heads <= 256, f"n_heads {self.n_heads} not in 1..256")
+        need(
+            self.n_kv_heads >= 1 and self.n_heads % self.n_kv_heads == 0,
+            f"n_heads {self.n_heads} is no multiple of n_kv_heads {self.n_kv_heads}",
+        )
+        need(all(1 <= w <= MAX_WINDOW for w in self.windows), f"windows not in 1..{MAX_WINDOW}")
+        need(
+            1 < self.rope_period <= 1 << 20 and self.rope_period % 4 == 0,
+            "rope_period must be a multiple of 4, at most 2^20",
+        )
+        need(
+            len(self.rope_multipliers) == self.head_dim // 2
+            and all(m < self.rope_period for m in self.rope_multipliers),
+            "rope_multipliers needs head_dim/2 entries below rope_period",
+        )
+
+    def canonical_json(self) -> str:
+        """The config as it enters the model's hash: sorted keys, no spaces, integers only."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of ``config.json``, Hugging Face's keys included."""
+        return {
+            "architectures": ["NNCodecForCausalLM"],
+            "model_type": MODEL_TYPE,
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Build from a parsed ``config.json``; keys that other tools add are ignored.
+
+        Raises InvalidModelError for another model type, a missing field or a value out of range.
+        """
+        if values.get("model_type") != MODEL_TYPE:
+            raise InvalidModelError(
+                f"config names model_type {values.get('model_type')!r}, expected {MODEL_TYPE!r}"
+            )
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise InvalidModelError(f"config lacks {', '.join(missing)}")
+        picked = {name: values[name] for name in names}
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in picked.items()})
+        except TypeError as error:
+            raise InvalidModelError(f"config has a field of the wrong type: {error}") from error
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelConfig:
+        """Read ``folder/config.json``. Raises InvalidModelError if it is absent or unusable."""
+        path = folder / "config.json"
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InvalidModelError(f"{path}: cannot read the model's config ({error})") from error
+        if not isinstance(values, dict):
+            raise InvalidModelError(f"{path}: not a JSON object")
+        return cls.from_dict(values)
+
+    def save(self, folder: Path) -> None:
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        (folder / "config.json").write_text(text, "utf-8")
+
+
+def geometric_multipliers(period: int, pairs: int) -> tuple[int, ...]:
+    """Rotary frequencies from one radian a position down to one turn a period, as integers.
+
+    Used when a model is designed; the result is stored in its config, so the float power here
+    never decides bits.
+    """
+    fastest = max(1.0, period / 6.283185307179586)
+    if pairs == 1:
+        return (round(fastest),)
+    return tuple(max(1, round(fastest ** (1 - j / (pairs - 1)))) for j in range(pairs))

@@ -1,0 +1,205 @@
+"""The ``.nnc`` container, version 0: headers and block tables. Pure bytes; no model, no coder.
+
+An archive is one or more frames, one after the other. A frame is a header, a block table and the
+payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB128, at most 9 bytes.
+
+    frame   = magic[4] version[1] flags[1] model_id[16 if flags bit 0]
+              varint total  varint block_size  block[ceil(total / block_size)]
+              header_checksum[4]  payloads
+    block   = kind[1] varint payload_size  checksum[8]  (coded only: varint lanes, varint prefix)
+
+``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
+XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. Bits and
+kinds not named here are reserved and rejected. docs/format.md says the same with an example.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import BinaryIO
+
+from nncodec._core import xxh64
+from nncodec.blocks import BLOCK_SIZE, MAX_LANES
+from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+
+MAGIC = b"\x89NNC"
+VERSION = 0
+FLAG_MODEL = 1
+MODEL_ID_BYTES = 16
+MAX_TOTAL = (1 << 63) - 1
+
+
+class Kind(IntEnum):
+    """How a block's payload gives back its bytes."""
+
+    STORED = 0  # the bytes themselves
+    CONSTANT = 1  # one byte, repeated
+    CODED = 2  # range-coded with the model's counts
+
+
+@dataclass(frozen=True)
+class Block:
+    """One row of the block table. ``size`` follows from the frame and is not written."""
+
+    kind: Kind
+    size: int
+    payload_size: int
+    checksum: int
+    lanes: int = 1
+    prefix: int = 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame's header and block table. ``model_id`` is None when no block is coded."""
+
+    total: int
+    block_size: int
+    blocks: tuple[Block, ...]
+    model_id: bytes | None = None
+
+    @property
+    def payload_size(self) -> int:
+        return sum(block.payload_size for block in self.blocks)
+
+    def pack(self) -> bytes:
+        out = bytearray(MAGIC)
+        out += bytes((VERSION, FLAG_MODEL if self.model_id else 0))
+        out += self.model_id or b""
+        out += varint(self.total) + varint(self.block_size)
+        for block in self.blocks:
+            out += bytes((block.kind,)) + varint(block.payload_size)
+            out += block.checksum.to_bytes(8, "little")
+            if block.kind == Kind.CODED:
+                out += varint(block.lanes) + varint(block.prefix)
+        return bytes(out + header_checksum(out))
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def header_checksum(header: bytes | bytearray) -> bytes:
+    return (xxh64(bytes(header)) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def read_exactly(source: BinaryIO, size: int, what: str) -> bytes:
+    """``size`` bytes, read in pieces, so that a false length costs no more than the data held."""
+    pieces, left = [], size
+    while left and (piece := source.read(min(left, 1 << 20))):
+        pieces.append(piece)
+        left -= len(piece)
+    if left:
+        raise TruncatedError(f"archive ends in the middle of {what}, {left} bytes short")
+    return b"".join(pieces)
+
+
+class HeaderReader:
+    """Reads fields and keeps every byte it read, for the header's checksum."""
+
+    def __init__(self, source: BinaryIO, seen: bytes) -> None:
+        self.source, self.seen = source, bytearray(seen)
+
+    def take(self, size: int) -> bytes:
+        data = read_exactly(self.source, size, "a frame header")
+        self.seen += data
+        return data
+
+    def varint(self, name: str, limit: int) -> int:
+        value = 0
+        for shift in range(0, 63, 7):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if byte == 0 and shift:
+                    raise CorruptDataError(f"frame header: {name} is not in its shortest form")
+                break
+        else:
+            raise CorruptDataError(f"frame header: {name} is longer than 9 bytes")
+        if value > limit:
+            raise CorruptDataError(f"frame header: {name} is {value}, at most {limit} is allowed")
+        return value
+
+
+def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
+    """Parse the next frame's header; None at the end of the source (never for the first).
+
+    Leaves ``source`` at the first payload. Raises CorruptDataError for a foreign file or a damaged
+    header, TruncatedError, UnsupportedVersionError.
+    """
+    start = source.read(len(MAGIC))
+    if not start and not first:
+        return None
+    if start != MAGIC:
+        if MAGIC.startswith(start):
+            raise TruncatedError("archive ends in the middle of its signature")
+        if first:
+            raise CorruptDataError("not an nncodec archive (its signature is missing)")
+        raise CorruptDataError("trailing garbage after the last frame")
+    reader = HeaderReader(source, start)
+    version, flags = reader.take(2)
+    if version != VERSION:
+        raise UnsupportedVersionError(
+            f"format version {version}; this release reads version {VERSION}, "
+            "another release of nncodec is needed"
+        )
+    if flags & ~FLAG_MODEL:
+        raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
+    model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
+    total = reader.varint("total length", MAX_TOTAL)
+    block_size = reader.varint("block size", BLOCK_SIZE)
+    if (total == 0) != (block_size == 0):
+        raise CorruptDataError(f"frame header: block size {block_size} for {total} bytes")
+    blocks, left = [], total
+    while left:  # ends early in a TruncatedError if total promises more blocks than are there
+        size = min(left, block_size)
+        blocks.append(read_block(reader, size))
+        left -= size
+    expected = header_checksum(reader.seen)
+    if reader.take(4) != expected:
+        raise CorruptDataError("frame header is damaged (its checksum does not match)")
+    if (model_id is not None) != any(block.kind == Kind.CODED for block in blocks):
+        raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
+    return Frame(total, block_size, tuple(blocks), model_id)
+
+
+def read_block(reader: HeaderReader, size: int) -> Block:
+    code = reader.take(1)[0]
+    try:
+        kind = Kind(code)
+    except ValueError:
+        raise CorruptDataError(f"block table: kind {code} is unknown") from None
+    payload_size = reader.varint("payload length", size)  # no kind is longer than its block
+    if payload_size != {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind, payload_size):
+        raise CorruptDataError(
+            f"block table: a {kind.name} block of {size} bytes cannot have a "
+            f"payload of {payload_size}"
+        )
+    checksum = int.from_bytes(reader.take(8), "little")
+    if kind != Kind.CODED:
+        return Block(kind, size, payload_size, checksum)
+    lanes = reader.varint("lane count", MAX_LANES)
+    prefix = reader.varint("prefix length", size)
+    if not 1 <= lanes <= max(1, size - prefix):
+        raise CorruptDataError(f"block table: {lanes} lanes for {size - prefix} bytes")
+    return Block(kind, size, payload_size, checksum, lanes, prefix)
+
+
+def read_frames(source: BinaryIO) -> list[Frame]:
+    """All frame headers of a seekable archive; payloads are skipped, but checked to be there."""
+    start = source.tell()
+    end = source.seek(0, io.SEEK_END)
+    source.seek(start)
+    frames: list[Frame] = []
+    while (frame := read_frame(source, first=not frames)) is not None:
+        if source.seek(frame.payload_size, io.SEEK_CUR) > end:
+            raise TruncatedError("archive ends in the middle of a payload")
+        frames.append(frame)
+    return frames

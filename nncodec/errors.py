@@ -1,0 +1,27 @@
+"""Every error that nncodec raises on purpose, by what the caller can do about it."""
+
+from __future__ import annotations
+
+
+class NNCodecError(Exception):
+    """Base class: the message names the offending value and the remedy in one line."""
+
+
+class CorruptDataError(NNCodecError):
+    """The archive is damaged or is not an nncodec archive; another copy is needed."""
+
+
+class TruncatedError(CorruptDataError, EOFError):
+    """The archive ends too early. Also an EOFError, which users of gzip and lzma catch."""
+
+
+class UnsupportedVersionError(NNCodecError):
+    """The archive or model was made by a format version that this release does not read."""
+
+
+class ModelNotFoundError(NNCodecError):
+    """No installed model has the name or hash that was asked for."""
+
+
+class InvalidModelError(NNCodecError):
+    """A model folder exists but cannot be used: wrong shapes, NaN, or fields out of range."""

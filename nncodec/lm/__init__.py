@@ -1,0 +1,1 @@
+"""Everything that needs torch for training: model, data, loop, export. Not on the codec's path."""

@@ -1,0 +1,83 @@
+"""Float checkpoint -> integer model: int8 rows, folded scales, value ranges from calibration."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nncodec.errors import InvalidModelError
+from nncodec.lm.model import ByteTransformer
+from nncodec.weights import MAX_SCALE, MIN_SCALE, EngineModel, Tensors
+
+LOG2_E = math.log2(math.e)
+VALUE_HEADROOM = 1.1  # calibrated absmax of the attention values, times this, becomes code 127
+
+
+def quantize_rows(weight: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Symmetric int8 per output channel: (out, in) -> codes (out, in), scales (out,)."""
+    top = weight.abs().amax(1).clamp(min=127 * MIN_SCALE)
+    scale = top / 127
+    codes = (weight / scale[:, None]).round().clamp(-127, 127)
+    return codes.to(torch.int8).numpy(), scale.float().numpy()
+
+
+@torch.no_grad()
+def value_ranges(model: ByteTransformer, tokens: Tensor) -> list[Tensor]:
+    """Absmax of each layer's attention values by channel over (B, T) tokens: (G * C,) each."""
+    ranges: list[Tensor] = []
+    size = model.config.n_kv_heads * model.config.head_dim
+    hooks = [
+        block.attention.qkv.register_forward_hook(
+            lambda _module, _args, out: ranges.append(out[..., -size:].abs().amax((0, 1)))
+        )
+        for block in model.blocks
+    ]
+    try:
+        model(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return ranges
+
+
+@torch.no_grad()
+def export(model: ByteTransformer, calibration: npt.NDArray[np.int64]) -> EngineModel:
+    """Quantise ``model``; ``calibration`` is (B, T) tokens that look like the data to come.
+
+    Raises InvalidModelError if a weight is NaN, infinite, or too large for exact arithmetic.
+    """
+    config = model.config
+    model = model.float().cpu().eval()
+    for name, p in model.named_parameters():
+        if not p.isfinite().all():
+            raise InvalidModelError(f"{name} holds NaN or infinity; the checkpoint is unusable")
+    values = config.n_kv_heads * config.head_dim
+    group = config.n_heads // config.n_kv_heads
+    tensors: Tensors = {}
+
+    def put(name: str, weight: Tensor, factor: Tensor | float = 1.0) -> None:
+        codes, scale = quantize_rows(weight)
+        tensors[f"{name}.weight"] = codes
+        tensors[f"{name}.scale"] = (torch.from_numpy(scale) * factor).float().numpy()
+
+    put("embed", model.embed.weight)
+    put("head", model.head.weight, LOG2_E)
+    ranges = value_ranges(model, torch.from_numpy(calibration))
+    for i, (block, top) in enumerate(zip(model.blocks, ranges, strict=True)):
+        step = top.clamp(min=1e-3) * VALUE_HEADROOM / 127  # value of one code, by channel
+        qkv = block.attention.qkv.weight
+        factor = torch.ones(len(qkv))
+        factor[-values:] = 1 / step
+        put(f"blocks.{i}.qkv", qkv, factor)
+        by_head = step.view(config.n_kv_heads, 1, -1).expand(-1, group, -1).reshape(-1)
+        put(f"blocks.{i}.out", block.attention.out.weight * by_head)
+        put(f"blocks.{i}.up", block.mlp.up.weight)
+        put(f"blocks.{i}.down", block.mlp.down.weight)
+        gain = block.attention.gain * config.head_dim**-0.5 * LOG2_E
+        sign = torch.where(gain < 0, -1.0, 1.0)
+        tensors[f"blocks.{i}.gain"] = (sign * gain.abs().clamp(MIN_SCALE, MAX_SCALE)).numpy()
+    return EngineModel(config, tensors)

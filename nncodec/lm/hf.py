@@ -1,0 +1,60 @@
+"""The byte Transformer as transformers sees it; importing this module registers it.
+
+import nncodec
+model = transformers.AutoModelForCausalLM.from_pretrained("models/nano")
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
+
+from nncodec.config import BEGIN_OF_BLOCK, MODEL_TYPE, ModelConfig
+from nncodec.lm.model import ByteTransformer
+from nncodec.lm.train import byte_loss
+
+
+class NNCodecConfig(PretrainedConfig):  # type: ignore[misc]
+    """``config.json`` with transformers' own keys beside ours."""
+
+    model_type = MODEL_TYPE
+
+    def __init__(self, **kwargs: Any) -> None:
+        ours = ModelConfig().to_dict()
+        for name in ours.keys() - {"architectures", "model_type"}:
+            setattr(self, name, kwargs.pop(name, ours[name]))
+        kwargs.setdefault("bos_token_id", BEGIN_OF_BLOCK)
+        kwargs.setdefault("tie_word_embeddings", False)
+        super().__init__(**kwargs)
+
+    def shape(self) -> ModelConfig:
+        return ModelConfig.from_dict(self.to_dict())
+
+
+class NNCodecForCausalLM(PreTrainedModel):  # type: ignore[misc]
+    """Bytes in, logits of the 256 next bytes out. ``input_ids`` lie in [0, 256]."""
+
+    config_class = NNCodecConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: NNCodecConfig) -> None:
+        super().__init__(config)
+        self.model = ByteTransformer(config.shape())
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """ByteTransformer has initialised itself."""
+
+    def forward(self, input_ids: Tensor, labels: Tensor | None = None, **_: Any) -> CausalLMOutput:
+        """(B, T) -> logits (B, T, 256); with ``labels`` (the same bytes) also the mean nats."""
+        loss = None if labels is None else byte_loss(self.model, labels)
+        return CausalLMOutput(loss=loss, logits=self.model(input_ids))
+
+
+AutoConfig.register(MODEL_TYPE, NNCodecConfig)
+AutoModelForCausalLM.register(NNCodecConfig, NNCodecForCausalLM)

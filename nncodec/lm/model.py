@@ -1,0 +1,168 @@
+"""The byte Transformer, all of it: what is trained here, in floats, runs in integers in the codec.
+
+Decoder-only, pre-norm. RMSNorm without gain (a gain would fold into the next matrix), rotary
+positions, sliding-window attention with shared key/value heads and query/key norm, ReLU-squared
+MLP, no biases. Each choice serves the exact integer engine (``nncodec/engine/reference.py``):
+norms become int8 codes whose scale follows from the codes, nothing needs exp outside attention
+and the final distribution.
+
+Shapes: B sequences, T positions, D = d_model, H heads, G key/value heads, C = head_dim.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nncodec.config import ModelConfig
+from nncodec.errors import InvalidModelError
+from nncodec.numerics import rope_table
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    return F.rms_norm(x, (x.shape[-1],), eps=1e-6)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding (Su et al. 2021) over the two halves of each head."""
+    a, b = x.chunk(2, dim=-1)  # (B, T, heads, C/2) each
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Causal attention over the last ``window`` positions, as two batched products a chunk.
+
+    q: (B, H, T, C), k and v: (B, G, T, C) -> (B, H, T, C). T is cut into chunks of ``window``;
+    a chunk's queries see its own keys and the previous chunk's, which covers the window exactly.
+    Quicker on a CPU than masked full attention by T / (2 * window).
+    """
+    B, H, T, C = q.shape
+    G = k.shape[1]
+    w = min(window, T)
+    pad = -T % w
+    q, k, v = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, v))
+    n = (T + pad) // w
+    q = q.view(B, G, H // G, n, w, C).transpose(2, 3).reshape(B, G, n, H // G * w, C)
+    k, v = k.view(B, G, n, w, C), v.view(B, G, n, w, C)
+    if n > 1:
+        k, v = (torch.cat((F.pad(x[:, :, :-1], (0, 0, 0, 0, 1, 0)), x), 3) for x in (k, v))
+    row = torch.arange(w, device=q.device)[:, None] + (k.shape[3] - w)
+    col = torch.arange(k.shape[3], device=q.device)[None, :]
+    seen = (col <= row) & (col > row - window)  # (w, keys)
+    if n > 1:  # the first chunk has no previous one
+        first = torch.arange(n, device=q.device)[:, None, None] == 0
+        seen = seen & ~(first & (col < w))  # (n, w, keys)
+    bias = torch.zeros_like(seen, dtype=q.dtype).masked_fill(~seen, float("-inf"))
+    scores = q @ k.transpose(-1, -2)  # (B, G, n, H/G * w, keys)
+    scores = scores.view(B, G, n, H // G, w, -1) + (bias[:, None] if n > 1 else bias)
+    y = scores.softmax(-1).to(v.dtype).view(B, G, n, H // G * w, -1) @ v
+    y = y.view(B, G, n, H // G, w, C).transpose(2, 3).reshape(B, H, n * w, C)
+    return y[:, :, :T]
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig, window: int) -> None:
+        super().__init__()
+        self.H, self.G, self.C = config.n_heads, config.n_kv_heads, config.head_dim
+        self.window = window
+        self.qkv = nn.Linear(config.d_model, (self.H + 2 * self.G) * self.C, bias=False)
+        self.out = nn.Linear(self.H * self.C, config.d_model, bias=False)
+        self.gain = nn.Parameter(torch.ones(self.H))  # sharpness of each head's scores
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        B, T, _ = x.shape
+        qkv = self.qkv(x).view(B, T, self.H + 2 * self.G, self.C)
+        qk, v = qkv.split((self.H + self.G, self.G), dim=2)
+        qk = rms_norm(rotate(qk, cos, sin))
+        q, k = qk.split((self.H, self.G), dim=2)
+        q = q * (self.gain * self.C**-0.5).to(q.dtype)[:, None]
+        y = windowed_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.window)
+        return self.out(y.transpose(1, 2).reshape(B, T, self.H * self.C))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.relu(self.up(x)).square())  # (B, T, D) -> (B, T, d_ff) -> (B, T, D)
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig, window: int) -> None:
+        super().__init__()
+        self.attention = Attention(config, window)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        x = x + self.attention(rms_norm(x), cos, sin)
+        return x + self.mlp(rms_norm(x))
+
+
+class ByteTransformer(nn.Module):
+    """Next-byte logits for sequences of bytes and ``BEGIN_OF_BLOCK`` marks."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        D = config.d_model
+        self.embed = nn.Embedding(config.vocab_size, D)
+        self.blocks = nn.ModuleList(Block(config, w) for w in config.windows)
+        self.head = nn.Linear(D, 256, bias=False)
+        cos, sin = rope_table(config.rope_period)
+        self.register_buffer("cos_table", torch.from_numpy(cos), persistent=False)
+        self.register_buffer("sin_table", torch.from_numpy(sin), persistent=False)
+        turns = torch.tensor(config.rope_multipliers, dtype=torch.int64)
+        self.register_buffer("turns", turns, persistent=False)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        D = self.config.d_model
+        for name, p in self.named_parameters():
+            if name.startswith("embed"):
+                nn.init.normal_(p)
+            elif name.endswith(("out.weight", "down.weight", "head.weight")):
+                nn.init.zeros_(p)  # every block starts as the identity (muP-like, modded-nanogpt)
+            elif p.ndim == 2:
+                nn.init.uniform_(p, -(3**0.5) * D**-0.5, 3**0.5 * D**-0.5)
+
+    def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
+        """tokens: (B, T) int64 in [0, 256] -> (B, T, 256) float32 logits of the byte that follows.
+
+        ``start`` is the position of ``tokens[:, 0]``; only differences of positions matter.
+        """
+        x = self.embed(tokens)  # (B, T, D)
+        t = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        angle = (t[:, None] * self.turns) % self.config.rope_period  # (T, C/2)
+        cos = self.cos_table[angle][:, None].to(x.dtype)  # (T, 1, C/2): one for all heads
+        sin = self.sin_table[angle][:, None].to(x.dtype)
+        for block in self.blocks:
+            x = block(x, cos, sin)
+        return self.head(rms_norm(x)).float()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and ``model.safetensors`` (float32, Hugging Face's layout)."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        self.config.save(path)
+        state = {
+            name: p.detach().float().cpu().contiguous() for name, p in self.state_dict().items()
+        }
+        save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> ByteTransformer:
+        """Load what ``save_pretrained`` wrote. Raises InvalidModelError if it does not fit."""
+        path = Path(folder)
+        model = cls(ModelConfig.load(path))
+        try:
+            model.load_state_dict(load_file(path / "model.safetensors"))
+        except (OSError, RuntimeError) as error:
+            raise InvalidModelError(f"{path}: weights do not fit the config ({error})") from error
+        return model

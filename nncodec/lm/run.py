@@ -1,0 +1,62 @@
+"""From options to files: train a model in a run folder, export one to a model folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from nncodec.config import ModelConfig
+from nncodec.lm.data import DEFAULT_MIX, BatchSampler, load_domains
+from nncodec.lm.export import export
+from nncodec.lm.model import ByteTransformer
+from nncodec.lm.train import TrainConfig, train
+
+CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
+
+
+def train_and_export(
+    corpus: Path,
+    run: Path,
+    minutes: float,
+    byte_budget: int,
+    shape: Path | None,
+    batch: int,
+    length: int,
+    seed: int,
+    device: str,
+    compile_model: bool,
+) -> None:
+    """``nncodec train``: afterwards ``run`` is a model folder that ``-m`` accepts."""
+    torch.manual_seed(seed)
+    config = (
+        ModelConfig.load(shape.parent if shape.is_file() else shape) if shape else ModelConfig()
+    )
+    plan = TrainConfig(
+        minutes=minutes,
+        bytes=byte_budget,
+        batch=batch,
+        length=length,
+        seed=seed,
+        compile=compile_model,
+    )
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = ByteTransformer(config)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters on {where}", flush=True)
+    scores = train(model, corpus, run, plan, where, lambda line: print(line, flush=True))
+    print("held out, bits per byte: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+    print(f"model id {export_folder(run, corpus, run).hex()}")
+
+
+def export_folder(run: Path, corpus: Path, output: Path) -> bytes:
+    """Quantise ``run``'s checkpoint into ``output``; returns the model id."""
+    model = ByteTransformer.from_pretrained(run)
+    held_out = load_domains(corpus, "valid")
+    sampler = BatchSampler(held_out, DEFAULT_MIX, CALIBRATION_WINDOWS, CALIBRATION_LENGTH, seed=5)
+    exported = export(model, sampler.batch(0))
+    exported.save(output)
+    if output.resolve() != run.resolve():
+        model.config.save(output)
+        shutil.copyfile(run / "model.safetensors", output / "model.safetensors")
+    return exported.model_id

@@ -1,0 +1,249 @@
+"""The training loop: corpora in, a Hugging Face folder out. ``docs/training.md`` has the recipe.
+
+Muon (Jordan 2024) for the matrices, AdamW for the rest; constant learning rate, then linear decay
+to zero. The budget is minutes of training or bytes, whichever is given. A run folder holds
+``metrics.csv``, ``train.json`` and a checkpoint that is replaced atomically, so a killed run
+resumes where it last saved, on the same batches. Runs unchanged on one CPU or one GPU.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.lm.data import DEFAULT_MIX, BatchSampler, load_domains
+from nncodec.lm.model import ByteTransformer
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run. ``minutes`` or ``bytes`` is the budget; the other is 0. Rates are peak values."""
+
+    minutes: float = 0.0
+    bytes: int = 0
+    batch: int = 16  # windows a step
+    length: int = 512  # tokens a window
+    muon_lr: float = 0.02
+    adam_lr: float = 0.004
+    weight_decay: float = 0.01
+    warmup_steps: int = 50
+    decay_share: float = 0.5  # last share of the budget, over which the rate falls to zero
+    seed: int = 0
+    save_every_s: float = 180.0
+    eval_every_s: float = 900.0
+    eval_windows: int = 32  # held-out windows a domain
+    compile: bool = True
+
+
+class Budget:
+    """How much of a run is done, in [0, 1], from bytes seen or seconds spent."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        if (config.minutes > 0) == (config.bytes > 0):
+            raise ValueError("give a budget: either minutes or bytes, and not both")
+        self.config = config
+
+    def progress(self, seconds: float, seen: int) -> float:
+        if self.config.bytes:
+            return min(1.0, seen / self.config.bytes)
+        return min(1.0, seconds / (60 * self.config.minutes))
+
+    def rate(self, progress: float, step: int) -> float:
+        """The learning rate's factor: warm-up, plateau, linear decay ("WSD", Hu et al. 2024)."""
+        warm = min(1.0, (step + 1) / max(1, self.config.warmup_steps))
+        return warm * min(1.0, (1.0 - progress) / max(1e-9, self.config.decay_share))
+
+
+def byte_loss(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """Mean nats a byte of (B, T) tokens; the marks between documents are no targets."""
+    logits = model(tokens[:, :-1])
+    targets = tokens[:, 1:].masked_fill(tokens[:, 1:] == BEGIN_OF_BLOCK, -100)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+
+
+def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    matrices, rest = [], []
+    for name, p in model.named_parameters():
+        inner = name.startswith("blocks.") and p.ndim == 2
+        (matrices if inner else rest).append(p)
+    muon = torch.optim.Muon(
+        matrices,
+        lr=config.muon_lr,
+        momentum=0.95,
+        weight_decay=config.weight_decay,
+        adjust_lr_fn="original",
+    )
+    adam = torch.optim.AdamW(rest, lr=config.adam_lr, betas=(0.9, 0.97), weight_decay=0.0)
+    return [muon, adam]
+
+
+def evaluate(
+    model: nn.Module, samplers: dict[str, BatchSampler], device: torch.device
+) -> dict[str, float]:
+    """Bits per byte by domain on the same held-out windows every time, in float32."""
+    result = {}
+    with torch.no_grad():
+        for name, sampler in samplers.items():
+            tokens = torch.from_numpy(sampler.batch(0)).to(device)
+            losses = [byte_loss(model, part).item() for part in tokens.split(8)]
+            result[name] = sum(losses) / len(losses) / 0.6931471805599453
+    result["mean"] = sum(result.values()) / len(result)
+    return result
+
+
+class Checkpoint:
+    """Weights, optimiser state and cursor in one safetensors file and its metadata: no pickle."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "checkpoint.safetensors"
+
+    def save(
+        self, model: nn.Module, optimizers: list[torch.optim.Optimizer], state: dict[str, float]
+    ) -> None:
+        tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+        for i, optimizer in enumerate(optimizers):
+            for j, slots in optimizer.state_dict()["state"].items():
+                for slot, value in slots.items():
+                    tensors[f"optimizer.{i}.{j}.{slot}"] = torch.as_tensor(value)
+        temporary = self.path.with_suffix(".tmp")
+        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        save_file(tensors, temporary, metadata={"state": json.dumps(state)})
+        os.replace(temporary, self.path)
+
+    def load(
+        self, model: nn.Module, optimizers: list[torch.optim.Optimizer]
+    ) -> dict[str, float] | None:
+        """Restore in place and return the saved state; None if nothing was saved yet."""
+        if not self.path.exists():
+            return None
+        from safetensors import safe_open
+
+        tensors = load_file(self.path)
+        with safe_open(self.path, "pt") as file:
+            state: dict[str, float] = json.loads(file.metadata()["state"])
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        for i, optimizer in enumerate(optimizers):
+            whole = optimizer.state_dict()
+            for key, value in tensors.items():
+                kind, *rest = key.split(".", 3)
+                if kind == "optimizer" and int(rest[0]) == i:
+                    whole["state"].setdefault(int(rest[1]), {})[rest[2]] = value
+            optimizer.load_state_dict(whole)
+        return state
+
+
+class MetricsLog:
+    """``metrics.csv``: one row a report, appended; columns are fixed by the first row."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, row: dict[str, float]) -> None:
+        fresh = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(row)
+            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
+
+
+def train(
+    model: ByteTransformer,
+    corpus: Path,
+    run: Path,
+    config: TrainConfig,
+    device: torch.device,
+    report: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train in place until the budget is spent; returns the last held-out bits per byte.
+
+    Resumes from ``run`` if a checkpoint is there. Raises FileNotFoundError if ``corpus`` holds no
+    domains, ValueError for an unusable budget or a damaged index.
+    """
+    budget = Budget(config)
+    run.mkdir(parents=True, exist_ok=True)
+    sampler = BatchSampler(
+        load_domains(corpus), DEFAULT_MIX, config.batch, config.length, config.seed
+    )
+    held_out = {
+        d.name: BatchSampler([d], {d.name: 1.0}, config.eval_windows, config.length, seed=1)
+        for d in load_domains(corpus, "valid")
+    }
+    model.to(device)
+    optimizers = make_optimizers(model, config)
+    checkpoint = Checkpoint(run)
+    state = checkpoint.load(model, optimizers) or {"step": 0, "seconds": 0.0, "bytes": 0}
+    (run / "train.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    model.config.save(run)
+    log, eval_log = MetricsLog(run / "metrics.csv"), MetricsLog(run / "heldout.csv")
+    loss_of = partial(byte_loss, model)
+    if config.compile:
+        loss_of = torch.compile(loss_of)
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16)
+
+    step, seen = int(state["step"]), int(state["bytes"])
+    begun = time.monotonic() - state["seconds"]
+    elapsed = state["seconds"]
+    saved = evaluated = reported = elapsed
+    smooth, reported_at = 0.0, seen
+    while (progress := budget.progress(elapsed, seen)) < 1.0:
+        rate = budget.rate(progress, step)
+        for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * rate
+        tokens = torch.from_numpy(sampler.batch(step)).to(device, non_blocking=True)
+        with autocast:
+            loss = loss_of(tokens)
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step, seen = step + 1, seen + tokens.numel()
+        elapsed = time.monotonic() - begun
+        if step % 10 == 0:
+            bits = loss.item() / 0.6931471805599453
+            if not bits < 100:
+                raise FloatingPointError(f"training diverged at step {step}; lower the rates")
+            smooth = bits if smooth == 0 else 0.9 * smooth + 0.1 * bits
+        if step % 100 == 0:
+            speed = (seen - reported_at) / max(1e-9, elapsed - reported)
+            reported, reported_at = elapsed, seen
+            log.write(
+                {
+                    "step": step,
+                    "bytes": seen,
+                    "seconds": elapsed,
+                    "bpb": smooth,
+                    "lr": rate,
+                    "bytes_per_s": speed,
+                }
+            )
+            report(
+                f"step {step}  {seen / 1e6:.1f} MB  {smooth:.4f} bpb  rate {rate:.3f}  {speed / 1e3:.1f} kB/s  {100 * progress:.1f} %"
+            )
+        if elapsed - saved > config.save_every_s:
+            saved = elapsed
+            checkpoint.save(model, optimizers, {"step": step, "seconds": elapsed, "bytes": seen})
+        if elapsed - evaluated > config.eval_every_s:
+            evaluated = elapsed
+            scores = evaluate(model, held_out, device)
+            eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
+            report("  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+            elapsed = time.monotonic() - begun
+    checkpoint.save(model, optimizers, {"step": step, "seconds": elapsed, "bytes": seen})
+    scores = evaluate(model, held_out, device)
+    eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
+    model.save_pretrained(run)
+    return scores

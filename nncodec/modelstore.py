@@ -1,0 +1,79 @@
+"""Finding models: by name or path for compress, by hash for decompress. Offline, verified.
+
+Search order: the folder ``models`` that ships with the package, then ``$NNCODEC_HOME`` (default
+``~/.nncodec/models``). A model is a folder with ``config.json`` and ``engine.safetensors``; its
+id is recomputed from their contents, never believed from a file name or manifest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from nncodec.errors import InvalidModelError, ModelNotFoundError
+from nncodec.weights import WEIGHTS_FILE, EngineModel
+
+DEFAULT_MODEL = "nano"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A model folder on this machine."""
+
+    name: str
+    folder: Path
+
+
+def search_path() -> list[Path]:
+    """Folders that hold model folders, in order of preference."""
+    home = os.environ.get("NNCODEC_HOME")
+    own = Path(home) if home else Path.home() / ".nncodec" / "models"
+    package = Path(str(files("nncodec")))
+    # Installed wheels carry the models inside the package; a source tree has them beside it.
+    return [package / "models", package.parent / "models", own]
+
+
+def installed() -> Iterator[Installed]:
+    """Every model folder on the search path; of two with one name the first is meant by it."""
+    seen = set()
+    for root in search_path():
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if (folder / WEIGHTS_FILE).is_file() and folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield Installed(folder.name, folder)
+
+
+def find(name: str) -> EngineModel:
+    """Load a model by name or by the path of its folder.
+
+    Raises ModelNotFoundError if there is none, InvalidModelError if it cannot be used.
+    """
+    for model in installed():
+        if model.name == name:
+            return EngineModel.load(model.folder)
+    folder = Path(name)
+    if (folder / WEIGHTS_FILE).is_file():
+        return EngineModel.load(folder)
+    names = ", ".join(sorted({m.name for m in installed()})) or "none"
+    raise ModelNotFoundError(
+        f"no model named {name!r}: installed are {names}; give one of these or a model's folder"
+    )
+
+
+def find_by_id(model_id: bytes) -> EngineModel:
+    """Load the model that an archive names. Raises ModelNotFoundError with its hash."""
+    for model in installed():
+        try:
+            loaded = EngineModel.load(model.folder)
+        except InvalidModelError:
+            continue  # a broken folder must not hide the right one; find() reports it by name
+        if loaded.model_id == model_id:
+            return loaded
+    places = ", ".join(str(p) for p in search_path())
+    raise ModelNotFoundError(
+        f"made with model {model_id.hex()}, which is not installed; "
+        f"put its folder into one of {places}"
+    )

@@ -1,0 +1,45 @@
+"""Numeric constants and tables of the exact engine. All of them decide bits: see docs/exactness.md.
+
+A change of any value here, or of any rounding in an engine, is a new ``NUMERIC_VERSION``; the
+version enters every model's hash, so an archive never meets arithmetic other than its own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+NUMERIC_VERSION = 0
+
+COUNT_BITS = 24  # the 256 counts of a distribution sum to 2^24; each is at least 1
+COUNT_TOTAL = 1 << COUNT_BITS
+
+ATTENTION_ONE = 255  # attention weights are integers in [0, 255]; the strongest key gets 255
+MASS_BITS = 23  # unnormalised probabilities are integers in [0, 2^23] before they become counts
+EXPONENT_FLOOR = -24.0  # differences of logits below this (in bits) count as this
+SCALE_FLOOR = 2.0**-40  # absmax never falls below: no denormals, no division by zero
+
+# 2^f for f in [-1/2, 1/2], lowest power first: minimax in relative error (7.5e-5), which costs
+# below 1e-8 bits a byte. Every coefficient is exact in binary32.
+EXP2_COEFFICIENTS = tuple(
+    float.fromhex(c) for c in ("0x1.fff692p-1", "0x1.62f31ap-1", "0x1.f0de1ap-3", "0x1.c3f754p-5")
+)
+
+ROPE_BITS = 14
+
+
+def rope_table(period: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """cos and sin of ``2 pi j / period`` for j in [0, period), as multiples of 2^-14 in float32.
+
+    Rounding to 14 bits makes the table independent of the math library: cosines come from float64
+    (error near 1e-16), and no entry of the period in use lies within 1e-9 of a rounding boundary
+    (tested). Multiples of 2^-14 up to 1 are exact in binary32.
+    """
+    quarter = period // 4
+    scale = 1 << ROPE_BITS
+    wave = [round(scale * math.cos(2 * math.pi * j / period)) for j in range(quarter)]
+    half_turn = np.array([*wave, 0, *(-x for x in wave[:0:-1])], dtype=np.int32)
+    cos = np.concatenate((half_turn, -half_turn)).astype(np.float32) / np.float32(scale)
+    return cos, np.roll(cos, quarter)

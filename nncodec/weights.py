@@ -1,0 +1,111 @@
+"""A model as the engines run it: int8 matrices, float32 scales, and the hash that names both.
+
+Stored beside the float checkpoint as ``engine.safetensors``; this file alone, with
+``config.json``, decides every bit of an archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from nncodec.config import ModelConfig
+from nncodec.errors import InvalidModelError
+from nncodec.numerics import NUMERIC_VERSION
+
+WEIGHTS_FILE = "engine.safetensors"
+MODEL_ID_BYTES = 16
+MAX_SCALE = 2.0**4  # keeps every product of the forward pass below 2^127: no infinities
+MIN_SCALE = 2.0**-40  # smaller ones could make denormal products, which some hardware flushes
+
+Tensors = dict[str, npt.NDArray[np.generic]]
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+    """dtype and shape of every tensor of a model, by name. Matrices are (out, in)."""
+    D, F = config.d_model, config.d_ff
+    heads = config.n_heads * config.head_dim
+    qkv = heads + 2 * config.n_kv_heads * config.head_dim
+    matrices = {"embed": (config.vocab_size, D), "head": (256, D)}
+    for i in range(config.n_layers):
+        matrices |= {
+            f"blocks.{i}.qkv": (qkv, D),
+            f"blocks.{i}.out": (D, heads),
+            f"blocks.{i}.up": (F, D),
+            f"blocks.{i}.down": (D, F),
+        }
+    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {}
+    for name, shape in matrices.items():
+        shapes[f"{name}.weight"] = (np.int8, shape)
+        shapes[f"{name}.scale"] = (np.float32, shape[:1])
+    for i in range(config.n_layers):
+        shapes[f"blocks.{i}.gain"] = (np.float32, (config.n_heads,))
+    return shapes
+
+
+@dataclass(frozen=True)
+class EngineModel:
+    """Integer weights that fit their config. Build with ``load`` or from an export; immutable."""
+
+    config: ModelConfig
+    tensors: Tensors
+
+    def __post_init__(self) -> None:
+        shapes = expected_shapes(self.config)
+        if set(self.tensors) != set(shapes):
+            odd = sorted(set(self.tensors) ^ set(shapes))
+            raise InvalidModelError(f"weights lack or exceed the config's tensors: {odd[:4]}")
+        for name, (dtype, shape) in shapes.items():
+            value = self.tensors[name]
+            if value.dtype != dtype or value.shape != shape:
+                raise InvalidModelError(
+                    f"{name} is {value.dtype}{list(value.shape)}, "
+                    f"the config needs {np.dtype(dtype)}{list(shape)}"
+                )
+            if dtype is np.float32:
+                size = np.abs(value)
+                fits = (size >= MIN_SCALE) & (size <= MAX_SCALE)
+                if not fits.all():  # NaN fails too
+                    raise InvalidModelError(f"{name} holds a scale outside 2^-40..2^4 or NaN")
+            elif value.size and int(value.min()) == -128:
+                raise InvalidModelError(f"{name} holds -128; int8 weights lie in -127..127")
+
+    @cached_property
+    def model_id(self) -> bytes:
+        """16 bytes: SHA-256 over numeric version, canonical config and tensors, truncated."""
+        h = hashlib.sha256(b"nncodec model\0")
+        h.update(NUMERIC_VERSION.to_bytes(4, "little"))
+        config = self.config.canonical_json().encode()
+        h.update(len(config).to_bytes(4, "little") + config)
+        for name in sorted(self.tensors):
+            value = self.tensors[name]
+            h.update(f"{name}\0{value.dtype.name}\0{list(value.shape)}\0".encode())
+            h.update(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes())
+        return h.digest()[:MODEL_ID_BYTES]
+
+    @property
+    def parameters(self) -> int:
+        return sum(v.size for v in self.tensors.values())
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        metadata = {"numeric_version": str(NUMERIC_VERSION), "model_id": self.model_id.hex()}
+        save_file(self.tensors, folder / WEIGHTS_FILE, metadata=metadata)
+
+    @classmethod
+    def load(cls, folder: Path) -> EngineModel:
+        """Read a model folder. Raises InvalidModelError, naming the folder, if it cannot be run."""
+        try:
+            config = ModelConfig.load(folder)
+            return cls(config, load_file(folder / WEIGHTS_FILE))
+        except InvalidModelError as error:
+            raise InvalidModelError(f"{folder}: {error}") from error
+        except (OSError, SafetensorError, ValueError) as error:
+            raise InvalidModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error})") from error
