@@ -30,6 +30,7 @@ from nncodec.errors import CorruptDataError, NNCodecError, TruncatedError
 from nncodec.numerics import COUNT_TOTAL
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
+POSITIONS_A_CALL = 128  # more would compare every position with too many that it cannot see
 SAMPLE_WINDOWS, SAMPLE_BYTES = 16, 256
 CODED_FIELDS = MODEL_ID_BYTES + 2  # what a coded block adds to the header, at least
 FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
@@ -170,7 +171,7 @@ def encode_lanes(data: Bytes, lanes: int, prefix: int, engine: Engine, progress:
             state.fork(count)
         grid = to_lanes(part, count)
         inputs = np.concatenate((np.repeat(last, count, 0), grid[:, :-1]), 1)
-        stride = max(1, TOKENS_A_CALL // count)
+        stride = max(1, min(POSITIONS_A_CALL, TOKENS_A_CALL // count))
         for start in range(0, grid.shape[1], stride):
             step = slice(start, start + stride)
             counts = state.advance(inputs[:, step])

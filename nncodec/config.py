@@ -116,9 +116,11 @@ class ModelConfig:
         missing = [name for name in names if name not in values]
         if missing:
             raise InvalidModelError(f"config lacks {', '.join(missing)}")
-        picked = {name: values[name] for name in names}
+        picked: dict[str, Any] = {
+            name: tuple(v) if isinstance(v := values[name], list) else v for name in names
+        }
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in picked.items()})
+            return cls(**picked)
         except TypeError as error:
             raise InvalidModelError(f"config has a field of the wrong type: {error}") from error
 

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 def main() -> None:
-    """Entry point of ``nncodec``. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
+    """Entry point. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         from nncodec.cli.app import app

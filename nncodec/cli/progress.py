@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nncodec.codec import Progress, no_progress
@@ -15,11 +15,11 @@ def progress_bar(name: str, total: int | None, quiet: bool) -> Iterator[Progress
     if quiet or not sys.stderr.isatty():
         yield no_progress
         return
+    from rich import progress as rich_progress
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
-        Progress as RichProgress,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -33,7 +33,12 @@ def progress_bar(name: str, total: int | None, quiet: bool) -> Iterator[Progress
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with RichProgress(*columns, console=console, transient=True, speed_estimate_period=10) as bars:
+    with rich_progress.Progress(
+        *columns, console=console, transient=True, speed_estimate_period=10
+    ) as bars:
         task = bars.add_task(name, total=total)
-        advance: Callable[[int], None] = lambda count: bars.advance(task, count)
+
+        def advance(count: int) -> None:
+            bars.advance(task, count)
+
         yield advance

@@ -64,8 +64,8 @@ def product(a: Tensor, b: Tensor, largest: int) -> Tensor:
     depth = FLOAT32_INTEGERS // largest
     if a.shape[-1] <= depth:
         return a @ b
-    pieces = zip(a.split(depth, -1), b.split(depth, -2), strict=True)
-    return sum((x @ y).double() for x, y in pieces).float()  # type: ignore[union-attr]
+    pieces = zip(torch.split(a, depth, -1), torch.split(b, depth, -2), strict=True)
+    return torch.stack([(x @ y).double() for x, y in pieces]).sum(0).float()
 
 
 def matmul(codes: Tensor, weight: Tensor) -> Tensor:

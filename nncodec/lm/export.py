@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nncodec.errors import InvalidModelError
-from nncodec.lm.model import ByteTransformer
+from nncodec.lm.model import Block, ByteTransformer
 from nncodec.weights import MAX_SCALE, MIN_SCALE, EngineModel, Tensors
 
 LOG2_E = math.log2(math.e)
@@ -25,6 +26,10 @@ def quantize_rows(weight: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.
     return codes.to(torch.int8).numpy(), scale.float().numpy()
 
 
+def blocks(model: ByteTransformer) -> list[Block]:
+    return cast(list[Block], list(model.blocks))
+
+
 @torch.no_grad()
 def value_ranges(model: ByteTransformer, tokens: Tensor) -> list[Tensor]:
     """Absmax of each layer's attention values by channel over (B, T) tokens: (G * C,) each."""
@@ -34,7 +39,7 @@ def value_ranges(model: ByteTransformer, tokens: Tensor) -> list[Tensor]:
         block.attention.qkv.register_forward_hook(
             lambda _module, _args, out: ranges.append(out[..., -size:].abs().amax((0, 1)))
         )
-        for block in model.blocks
+        for block in blocks(model)
     ]
     try:
         model(tokens)
@@ -67,7 +72,7 @@ def export(model: ByteTransformer, calibration: npt.NDArray[np.int64]) -> Engine
     put("embed", model.embed.weight)
     put("head", model.head.weight, LOG2_E)
     ranges = value_ranges(model, torch.from_numpy(calibration))
-    for i, (block, top) in enumerate(zip(model.blocks, ranges, strict=True)):
+    for i, (block, top) in enumerate(zip(blocks(model), ranges, strict=True)):
         step = top.clamp(min=1e-3) * VALUE_HEADROOM / 127  # value of one code, by channel
         qkv = block.attention.qkv.weight
         factor = torch.ones(len(qkv))

@@ -18,7 +18,7 @@ from nncodec.lm.model import ByteTransformer
 from nncodec.lm.train import byte_loss
 
 
-class NNCodecConfig(PretrainedConfig):  # type: ignore[misc]
+class NNCodecConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
     """``config.json`` with transformers' own keys beside ours."""
 
     model_type = MODEL_TYPE
@@ -35,7 +35,7 @@ class NNCodecConfig(PretrainedConfig):  # type: ignore[misc]
         return ModelConfig.from_dict(self.to_dict())
 
 
-class NNCodecForCausalLM(PreTrainedModel):  # type: ignore[misc]
+class NNCodecForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-call]
     """Bytes in, logits of the 256 next bytes out. ``input_ids`` lie in [0, 256]."""
 
     config_class = NNCodecConfig
@@ -45,7 +45,7 @@ class NNCodecForCausalLM(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: NNCodecConfig) -> None:
         super().__init__(config)
         self.model = ByteTransformer(config.shape())
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: torch.nn.Module) -> None:
         """ByteTransformer has initialised itself."""

@@ -6,7 +6,7 @@ MLP, no biases. Each choice serves the exact integer engine (``nncodec/engine/re
 norms become int8 codes whose scale follows from the codes, nothing needs exp outside attention
 and the final distribution.
 
-Shapes: B sequences, T positions, D = d_model, H heads, G key/value heads, C = head_dim.
+Shapes: B sequences, T positions, D = d_model, F = d_ff, H heads, G key/value heads, C = head_dim.
 """
 
 from __future__ import annotations
@@ -76,12 +76,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, self.H + 2 * self.G, self.C)
-        qk, v = qkv.split((self.H + self.G, self.G), dim=2)
+        qk, v = torch.split(qkv, [self.H + self.G, self.G], dim=2)
         qk = rms_norm(rotate(qk, cos, sin))
-        q, k = qk.split((self.H, self.G), dim=2)
+        q, k = torch.split(qk, [self.H, self.G], dim=2)
         q = q * (self.gain * self.C**-0.5).to(q.dtype)[:, None]
         y = windowed_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.window)
-        return self.out(y.transpose(1, 2).reshape(B, T, self.H * self.C))
+        out: Tensor = self.out(y.transpose(1, 2).reshape(B, T, self.H * self.C))
+        return out
 
 
 class MLP(nn.Module):
@@ -91,7 +92,8 @@ class MLP(nn.Module):
         self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.relu(self.up(x)).square())  # (B, T, D) -> (B, T, d_ff) -> (B, T, D)
+        y: Tensor = self.down(F.relu(self.up(x)).square())  # (B, T, D) -> (B, T, F) -> (B, T, D)
+        return y
 
 
 class Block(nn.Module):
@@ -102,11 +104,16 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.attention(rms_norm(x), cos, sin)
-        return x + self.mlp(rms_norm(x))
+        y: Tensor = self.mlp(rms_norm(x))
+        return x + y
 
 
 class ByteTransformer(nn.Module):
     """Next-byte logits for sequences of bytes and ``BEGIN_OF_BLOCK`` marks."""
+
+    cos_table: Tensor  # (rope_period,)
+    sin_table: Tensor
+    turns: Tensor  # (C/2,) int64
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -144,7 +151,8 @@ class ByteTransformer(nn.Module):
         sin = self.sin_table[angle][:, None].to(x.dtype)
         for block in self.blocks:
             x = block(x, cos, sin)
-        return self.head(rms_norm(x)).float()
+        logits: Tensor = self.head(rms_norm(x)).float()
+        return logits
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` (float32, Hugging Face's layout)."""

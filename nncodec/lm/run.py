@@ -17,32 +17,12 @@ CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
 
 
 def train_and_export(
-    corpus: Path,
-    run: Path,
-    minutes: float,
-    byte_budget: int,
-    shape: Path | None,
-    batch: int,
-    length: int,
-    seed: int,
-    device: str,
-    compile_model: bool,
+    corpus: Path, run: Path, plan: TrainConfig, shape: Path | None, device: str
 ) -> None:
     """``nncodec train``: afterwards ``run`` is a model folder that ``-m`` accepts."""
-    torch.manual_seed(seed)
-    config = (
-        ModelConfig.load(shape.parent if shape.is_file() else shape) if shape else ModelConfig()
-    )
-    plan = TrainConfig(
-        minutes=minutes,
-        bytes=byte_budget,
-        batch=batch,
-        length=length,
-        seed=seed,
-        compile=compile_model,
-    )
+    torch.manual_seed(plan.seed)
+    model = ByteTransformer(ModelConfig.load(shape) if shape else ModelConfig())
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model = ByteTransformer(config)
     print(f"{sum(p.numel() for p in model.parameters())} parameters on {where}", flush=True)
     scores = train(model, corpus, run, plan, where, lambda line: print(line, flush=True))
     print("held out, bits per byte: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))

@@ -74,7 +74,8 @@ def byte_loss(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
 
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         inner = name.startswith("blocks.") and p.ndim == 2
         (matrices if inner else rest).append(p)
@@ -97,7 +98,7 @@ def evaluate(
     with torch.no_grad():
         for name, sampler in samplers.items():
             tokens = torch.from_numpy(sampler.batch(0)).to(device)
-            losses = [byte_loss(model, part).item() for part in tokens.split(8)]
+            losses = [byte_loss(model, part).item() for part in torch.split(tokens, 8)]
             result[name] = sum(losses) / len(losses) / 0.6931471805599453
     result["mean"] = sum(result.values()) / len(result)
     return result
@@ -188,7 +189,7 @@ def train(
     (run / "train.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
     model.config.save(run)
     log, eval_log = MetricsLog(run / "metrics.csv"), MetricsLog(run / "heldout.csv")
-    loss_of = partial(byte_loss, model)
+    loss_of: Callable[[Tensor], Tensor] = partial(byte_loss, model)
     if config.compile:
         loss_of = torch.compile(loss_of)
     autocast = torch.autocast(device.type, dtype=torch.bfloat16)
@@ -206,7 +207,7 @@ def train(
         tokens = torch.from_numpy(sampler.batch(step)).to(device, non_blocking=True)
         with autocast:
             loss = loss_of(tokens)
-        loss.backward()
+        torch.autograd.backward(loss)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -231,7 +232,8 @@ def train(
                 }
             )
             report(
-                f"step {step}  {seen / 1e6:.1f} MB  {smooth:.4f} bpb  rate {rate:.3f}  {speed / 1e3:.1f} kB/s  {100 * progress:.1f} %"
+                f"step {step}  {seen / 1e6:.1f} MB  {smooth:.4f} bpb  rate {rate:.3f}  "
+                f"{speed / 1e3:.1f} kB/s  {100 * progress:.1f} %"
             )
         if elapsed - saved > config.save_every_s:
             saved = elapsed

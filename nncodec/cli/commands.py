@@ -1,0 +1,109 @@
+"""What the commands do with each file: codec, files and progress bar put together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nncodec import api
+from nncodec.cli import files
+from nncodec.cli.progress import progress_bar
+from nncodec.codec import Engine, Progress, decompress_stream
+
+Sizes = tuple[int, int]  # bytes in, bytes out
+Work = Callable[[BinaryIO, BinaryIO, Progress], Sizes]
+Row = Mapping[str, Any]
+
+
+def transform(
+    name: str, target: Path | None, total: int | None, force: bool, quiet: bool, work: Work
+) -> Sizes:
+    """Run ``work`` from one file into another, or into standard output for ``target`` None."""
+    with files.open_input(name) as source:
+        if target is not None:
+            files.check_overwrite(name, target, force)
+        with progress_bar(name, total, quiet) as progress:
+            if target is None:
+                sizes = work(source, sys.stdout.buffer, progress)
+                sys.stdout.buffer.flush()
+                return sizes
+            with files.atomic_output(target, name) as sink:
+                return work(source, sink, progress)
+
+
+def encoder(model: str, threads: int) -> Work:
+    def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
+        return api.load_codec(model, threads).compress_stream(source, sink, progress)
+
+    return work
+
+
+def decoder(threads: int) -> Work:
+    def find(model_id: bytes) -> Engine:
+        return api.load_engine_by_id(model_id, threads)
+
+    def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
+        return decompress_stream(source, sink, find, progress)
+
+    return work
+
+
+def file_size(name: str) -> int | None:
+    """Bytes that compressing will read, where they can be known before."""
+    path = Path(name)
+    return path.stat().st_size if name != files.STDIO and path.is_file() else None
+
+
+def archive_total(name: str) -> int | None:
+    """Uncompressed size from the headers, where the input can be read twice."""
+    if name == files.STDIO or not Path(name).is_file():
+        return None
+    with files.open_input(name) as source:
+        return api.read_info(source).uncompressed_size
+
+
+def verify(name: str, threads: int, quiet: bool) -> Sizes:
+    """Decode an archive into nothing; every block's checksum is compared on the way."""
+    with (
+        files.open_input(name) as source,
+        progress_bar(name, archive_total(name), quiet) as progress,
+        open(os.devnull, "wb") as nothing,
+    ):
+        return decoder(threads)(source, nothing, progress)
+
+
+def summary(name: str, sizes: Sizes, target: Path) -> str:
+    """``name: 3.12 bits/byte, 2.56x (1000000 => 390000 bytes, name.nnc)``."""
+    size, packed = sizes
+    bits = f"{8 * packed / size:.2f} bits/byte, " if size else ""
+    return f"{name}: {bits}{size / packed:.2f}x ({size} => {packed} bytes, {target})"
+
+
+def show_table(rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> None:
+    """Aligned columns on standard output."""
+    cells = [list(columns), *([column(row) for column in columns.values()] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    for row in cells:
+        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
+    "compressed": lambda r: f"{r['compressed_size']}",
+    "uncompressed": lambda r: f"{r['uncompressed_size']}",
+    "bits/byte": lambda r: f"{r['bits_per_byte']:.3f}",
+    "ratio": lambda r: f"{r['ratio']:.2f}x",
+    "blocks": lambda r: ", ".join(f"{n} {kind}" for kind, n in r["blocks"].items()) or "none",
+    "model": lambda r: ", ".join(m[:8] for m in r["models"]) or "-",
+    "name": lambda r: r["name"],
+}
+
+MODEL_COLUMNS: dict[str, Callable[[Row], str]] = {
+    "name": lambda r: r["name"],
+    "parameters": lambda r: f"{r['parameters']}",
+    "bytes": lambda r: f"{r['bytes']}",
+    "id": lambda r: r["id"],
+    "folder": lambda r: r["folder"],
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Sets up a fresh environment, compresses a real file with nano, gives it back, and compares sizes.
+# usage: scripts/demo.sh [FILE]     (default: the C++ and Python sources of this project as one text)
+set -euo pipefail
+file=${1:+$(realpath "$1")}
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "train"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+if [ -n "$file" ]; then cp "$file" "$work/input"; else cat README.md docs/*.md >"$work/input"; fi
+nncodec compress "$work/input"
+nncodec info "$work/input.nnc"
+echo "decompressing ..."
+nncodec decompress "$work/input.nnc" -o "$work/output"
+cmp "$work/input" "$work/output" && echo "identical after the round trip"
+python - "$work/input" "$work/input.nnc" <<'PY'
+import gzip, lzma, pathlib, sys
+
+data, packed = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
+sizes = {
+    "gzip -9": len(gzip.compress(data, 9)),
+    "xz -9e": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+    "nncodec -m nano": len(packed),
+}
+for name, size in sizes.items():
+    print(f"{name:16} {size:9} bytes  {8 * size / len(data):.3f} bits/byte")
+PY

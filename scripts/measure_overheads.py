@@ -1,0 +1,95 @@
+"""What exactness costs: float model, integer model and coder on the same files, in bytes.
+
+usage: python scripts/measure_overheads.py MODEL_FOLDER --csv OUT.csv [--lanes N] FILE...
+
+Three code lengths of each file under the same block geometry: the float checkpoint's ideal, the
+integer engine's ideal (-log2 of its counts), and the real payload of the range coder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nncodec import blocks, codec
+from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.engine.reference import ReferenceEngine
+from nncodec.lm.model import ByteTransformer
+from nncodec.numerics import COUNT_TOTAL
+from nncodec.weights import EngineModel
+
+
+class MeteredEncoder(codec.RangeEncoder):
+    """A range encoder that also sums -log2 of the probabilities it is given."""
+
+    ideal_bits = 0.0
+
+    def encode(self, counts: np.ndarray, symbols: np.ndarray) -> None:
+        chosen = np.take_along_axis(counts, symbols[:, None].astype(np.int64), 1)
+        MeteredEncoder.ideal_bits += float(np.log2(COUNT_TOTAL / chosen).sum())
+        super().encode(counts, symbols)
+
+
+@torch.inference_mode()
+def float_bits(model: ByteTransformer, data: np.ndarray, lanes: int, prefix: int) -> float:
+    """Ideal code length in bits with the float model: every lane sees the prefix, then itself."""
+    head = np.concatenate(([BEGIN_OF_BLOCK], data[:prefix].astype(np.int64)))
+    total, start = 0.0, prefix
+    for i, length in enumerate(blocks.lane_lengths(len(data) - prefix, lanes)):
+        lane = data[start : start + length].astype(np.int64)
+        start += length
+        tokens = torch.from_numpy(np.concatenate((head, lane)))
+        logp = model(tokens[None, :-1])[0].log_softmax(-1)
+        bits = -logp.gather(1, tokens[1:, None])[:, 0].double() / math.log(2)
+        total += float(bits.sum() if i == 0 else bits[prefix:].sum())
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--csv", type=Path, required=True)
+    parser.add_argument("--lanes", type=int, help="instead of the default for each length")
+    parser.add_argument("--prefix", type=int, help="likewise")
+    arguments = parser.parse_args()
+    engine = ReferenceEngine(EngineModel.load(arguments.model))
+    model = ByteTransformer.from_pretrained(arguments.model).eval()
+    codec.RangeEncoder = MeteredEncoder  # type: ignore[misc]
+    rows = []
+    for path in arguments.files:
+        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        lanes, prefix = blocks.lane_geometry(len(data))
+        lanes = arguments.lanes or lanes
+        prefix = prefix if arguments.prefix is None else arguments.prefix
+        MeteredEncoder.ideal_bits = 0.0
+        payload = codec.encode_lanes(data, lanes, prefix, engine, codec.no_progress)
+        ideal = MeteredEncoder.ideal_bits / 8
+        wanted = float_bits(model, data, lanes, prefix) / 8
+        rows.append(
+            {
+                "file": path.name,
+                "bytes": len(data),
+                "lanes": lanes,
+                "prefix": prefix,
+                "float_ideal": round(wanted, 1),
+                "integer_ideal": round(ideal, 1),
+                "payload": len(payload),
+                "quantisation_pct": round(100 * (ideal / wanted - 1), 4),
+                "coder_pct": round(100 * (len(payload) / ideal - 1), 4),
+            }
+        )
+        print(rows[-1], flush=True)
+        with arguments.csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

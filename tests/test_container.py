@@ -1,0 +1,292 @@
+"""The container's bytes: literal archives, headers there and back, and one test a rejection."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+from helpers import (
+    HashEngine,
+    coded_row,
+    constant_archive,
+    forge,
+    stored_archive,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nncodec
+from nncodec._core import xxh64
+from nncodec.blocks import BLOCK_SIZE, MAX_LANES
+from nncodec.codec import decompress_stream
+from nncodec.container import (
+    MAX_TOTAL,
+    Block,
+    Frame,
+    Kind,
+    read_frame,
+    read_frames,
+    varint,
+)
+from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+
+EMPTY = bytes.fromhex(
+    "89 4e 4e 43"  # signature: 0x89 "NNC"
+    "00 00"  # version 0, no flags: no model
+    "00 00"  # total 0, block size 0
+    "bf 83 0b ea"  # header checksum
+)
+CONSTANT = bytes.fromhex(
+    "89 4e 4e 43 00 00"
+    "ac 02"  # total 300 = 0x2c + 2 * 128
+    "ac 02"  # block size 300
+    "01"  # kind: constant
+    "01"  # payload: 1 byte
+    "c7 cf cf b9 96 4d f8 96"  # XXH64 of 300 times "a"
+    "d6 b8 0a 12"  # header checksum
+    "61"  # payload: "a"
+)
+STORED = bytes.fromhex(
+    "89 4e 4e 43 00 00"
+    "03"  # total
+    "03"  # block size
+    "00"  # kind: stored
+    "03"  # payload: 3 bytes
+    "99 09 77 ad f5 2c bc 44"  # XXH64 of "abc" = 0x44bc2cf5ad770999
+    "0f bd ed b1"  # header checksum
+    "61 62 63"  # payload: "abc"
+)
+CODED_HEADER = bytes.fromhex(
+    "89 4e 4e 43"
+    "00 01"  # version 0; flag 0: a model is named
+    "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"  # its id
+    "80 08"  # total 1024
+    "c0 04"  # block size 576
+    "02 05"  # first block: coded, 5 bytes of payload
+    "08 07 06 05 04 03 02 01"  # checksum 0x0102030405060708
+    "04 40"  # 4 lanes behind a prefix of 64 bytes
+    "01 01"  # second block: constant, 448 bytes are left for it
+    "ff 00 00 00 00 00 00 00"
+    "3b d9 32 44"  # header checksum
+)
+CODED_FRAME = Frame(
+    total=1024,
+    block_size=576,
+    blocks=(
+        Block(Kind.CODED, 576, 5, 0x0102030405060708, lanes=4, prefix=64),
+        Block(Kind.CONSTANT, 448, 1, 0xFF),
+    ),
+    model_id=bytes(range(16)),
+)
+
+
+def test_literal_archives_decode() -> None:
+    assert nncodec.decompress(EMPTY) == b""
+    assert nncodec.decompress(CONSTANT) == b"a" * 300
+    assert nncodec.decompress(STORED) == b"abc"
+
+
+def test_literal_archives_are_what_compress_writes() -> None:
+    assert nncodec.compress(b"", model="tiny") == EMPTY
+    assert nncodec.compress(b"a" * 300, model="tiny") == CONSTANT
+    assert nncodec.compress(b"abc", model="tiny") == STORED
+    assert constant_archive(b"a" * 300) == CONSTANT
+    assert stored_archive(b"abc") == STORED
+
+
+def test_literal_coded_header() -> None:
+    assert CODED_FRAME.pack() == CODED_HEADER
+    assert read_frame(io.BytesIO(CODED_HEADER)) == CODED_FRAME
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> Frame:
+    block_size = draw(st.integers(1, BLOCK_SIZE))
+    count = draw(st.integers(0, 6))
+    last = draw(st.integers(1, block_size))
+    sizes = [block_size] * (count - 1) + [last] if count else []
+    blocks = []
+    for size in sizes:
+        kind = draw(st.sampled_from(Kind))
+        checksum = draw(st.integers(0, 2**64 - 1))
+        if kind == Kind.CODED:
+            prefix = draw(st.integers(0, size))
+            lanes = draw(st.integers(1, max(1, min(MAX_LANES, size - prefix))))
+            payload = draw(st.integers(0, size))
+            blocks.append(Block(kind, size, payload, checksum, lanes, prefix))
+        else:
+            blocks.append(Block(kind, size, 1 if kind == Kind.CONSTANT else size, checksum))
+    coded = any(block.kind == Kind.CODED for block in blocks)
+    model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
+    return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id)
+
+
+@given(frames())
+def test_headers_come_back(frame: Frame) -> None:
+    packed = frame.pack()
+    source = io.BytesIO(packed + b"payload")
+    assert read_frame(source) == frame
+    assert source.tell() == len(packed)
+    assert frame.payload_size == sum(block.payload_size for block in frame.blocks)
+
+
+@given(st.integers(0, MAX_TOTAL))
+def test_varints(value: int) -> None:
+    code = varint(value)
+    assert len(code) == max(1, -(-value.bit_length() // 7))
+    assert all(byte >= 0x80 for byte in code[:-1])
+    assert sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(code)) == value
+
+
+@given(frames(), st.data())
+def test_a_cut_header_is_truncated(frame: Frame, data: st.DataObject) -> None:
+    packed = frame.pack()
+    size = data.draw(st.integers(0, len(packed) - 1))
+    with pytest.raises(TruncatedError):
+        read_frame(io.BytesIO(packed[:size]))
+
+
+STORED_ROW = b"\x00\x03" + xxh64(b"abc").to_bytes(8, "little")
+CONSTANT_ROW = b"\x01\x01" + bytes(8)
+MODEL = bytes(16)
+REJECTED = {
+    "another file": (b"PK\x03\x04 not ours", "signature is missing"),
+    "one wrong byte": (b"\x89NND" + EMPTY[4:], "signature is missing"),
+    "reserved flag": (forge(b"\x00\x00", flags=2), "reserved flags are set \\(0x02\\)"),
+    "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
+    "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
+    "unknown kind": (forge(b"\x03\x03\x03" + STORED_ROW[1:]), "kind 3 is unknown"),
+    "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 255 is unknown"),
+    "longer varint than needed": (forge(b"\x80\x00\x00"), "not in its shortest form"),
+    "padded varint": (forge(b"\x03\x83\x80\x00" + STORED_ROW), "not in its shortest form"),
+    "varint of 10 bytes": (forge(b"\xff" * 9 + b"\x01\x01"), "longer than 9 bytes"),
+    "endless varint": (forge(b"\x80" * 40), "longer than 9 bytes"),
+    "block size without a total": (forge(b"\x00\x01"), "block size 1 for 0 bytes"),
+    "total without a block size": (forge(b"\x01\x00" + STORED_ROW), "block size 0 for 1 bytes"),
+    "block too large": (forge(b"\x03" + varint(BLOCK_SIZE + 1) + STORED_ROW), "block size is"),
+    "stored payload too short": (forge(b"\x04\x04" + STORED_ROW), "payload of 3"),
+    "stored payload too long": (forge(b"\x02\x02" + STORED_ROW), "payload length is 3, at most 2"),
+    "constant payload of 0": (forge(b"\x03\x03\x01\x00" + bytes(8)), "payload of 0"),
+    "constant payload of 2": (forge(b"\x03\x03\x01\x02" + bytes(8)), "payload of 2"),
+    "coded payload longer than its block": (
+        forge(MODEL + b"\x03\x03" + coded_row(payload=4), flags=1),
+        "payload length is 4, at most 3",
+    ),
+    "no lanes": (forge(MODEL + b"\x03\x03" + coded_row(1, lanes=0), flags=1), "0 lanes for 3"),
+    "more lanes than bytes": (
+        forge(MODEL + b"\x03\x03" + coded_row(1, lanes=4), flags=1),
+        "4 lanes for 3",
+    ),
+    "more lanes than the prefix leaves": (
+        forge(MODEL + b"\x03\x03" + coded_row(1, lanes=3, prefix=1), flags=1),
+        "3 lanes for 2",
+    ),
+    "too many lanes": (
+        forge(MODEL + 2 * varint(5000) + coded_row(1, lanes=MAX_LANES + 1), flags=1),
+        "lane count is 1025, at most 1024",
+    ),
+    "prefix longer than its block": (
+        forge(MODEL + b"\x03\x03" + coded_row(1, prefix=4), flags=1),
+        "prefix length is 4, at most 3",
+    ),
+    "coded without a model": (forge(b"\x03\x03" + coded_row(1)), "exactly when blocks are coded"),
+    "model without a coded block": (
+        forge(MODEL + b"\x03\x03" + STORED_ROW, flags=1),
+        "exactly when blocks are coded",
+    ),
+    "model in an empty archive": (
+        forge(MODEL + b"\x00\x00", flags=1),
+        "exactly when blocks are coded",
+    ),
+    "garbage behind an archive": (STORED + b"garbage", "trailing garbage"),
+    "zeros behind an archive": (STORED + bytes(512), "trailing garbage"),
+    "wrong checksum of a constant": (forge(b"\x03\x03" + CONSTANT_ROW) + b"a", "checksum"),
+    "wrong stored byte": (STORED[:-1] + b"d", "checksum"),
+}
+
+
+@pytest.mark.parametrize(("archive", "message"), REJECTED.values(), ids=REJECTED)
+def test_rejections(archive: bytes, message: str) -> None:
+    with pytest.raises(CorruptDataError, match=message) as caught:
+        nncodec.decompress(archive)
+    assert not isinstance(caught.value, TruncatedError)
+
+
+@pytest.mark.parametrize("version", [1, 2, 255])
+def test_other_versions_are_refused(version: int) -> None:
+    with pytest.raises(UnsupportedVersionError, match=f"version {version}"):
+        nncodec.decompress(forge(b"\x00\x00", version=version))
+    with pytest.raises(UnsupportedVersionError):
+        nncodec.info(forge(b"whatever a later format needs", version=version))
+
+
+@given(st.binary(max_size=80))
+def test_any_body_behind_a_right_checksum(body: bytes) -> None:
+    """A header that only its author could have made is parsed or rejected, nothing else."""
+    try:
+        frame = read_frame(io.BytesIO(forge(body)))
+    except (CorruptDataError, UnsupportedVersionError):
+        return
+    assert frame is not None
+    assert frame.pack() == forge(body)[: len(frame.pack())]
+
+
+def test_an_empty_file_is_truncated() -> None:
+    with pytest.raises(TruncatedError):
+        nncodec.decompress(b"")
+
+
+def test_a_cut_signature_behind_an_archive_is_truncated() -> None:
+    with pytest.raises(TruncatedError, match="signature"):
+        nncodec.decompress(STORED + b"\x89N")
+
+
+def test_concatenated_archives_give_concatenated_bytes() -> None:
+    archive = STORED + EMPTY + CONSTANT + EMPTY
+    assert nncodec.decompress(archive) == b"abc" + b"a" * 300
+    info = nncodec.info(archive)
+    assert (info.frames, info.uncompressed_size, info.compressed_size) == (4, 303, len(archive))
+    assert info.blocks == {"stored": 1, "constant": 1}
+
+
+def test_headers_are_read_without_payloads_but_these_must_be_there() -> None:
+    assert [frame.total for frame in read_frames(io.BytesIO(CONSTANT + STORED))] == [300, 3]
+    for size in range(len(STORED)):
+        with pytest.raises(TruncatedError):
+            read_frames(io.BytesIO(STORED[:size]))
+
+
+ABSURD = {
+    "more blocks than anyone has": forge(varint(MAX_TOTAL) + varint(BLOCK_SIZE)),
+    "blocks of one byte": forge(varint(MAX_TOTAL) + b"\x01"),
+    "some rows of very many": forge(varint(1 << 60) + b"\x01" + CONSTANT_ROW * 100),
+    "a stored block that is not there": forge(
+        2 * varint(BLOCK_SIZE) + b"\x00" + varint(BLOCK_SIZE) + bytes(8)
+    ),
+    "a coded payload that is not there": forge(
+        MODEL + 2 * varint(BLOCK_SIZE) + coded_row(payload=BLOCK_SIZE, lanes=MAX_LANES), flags=1
+    ),
+    "a coded payload that ends at once": forge(
+        MODEL + 2 * varint(BLOCK_SIZE) + coded_row(payload=0, lanes=4), flags=1
+    ),
+}
+
+
+@pytest.mark.parametrize("archive", ABSURD.values(), ids=ABSURD)
+def test_absurd_lengths_cost_no_memory(archive: bytes) -> None:
+    """Never allocate on a number that the input has not earned."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptDataError):
+            decompress_stream(io.BytesIO(archive), io.BytesIO(), lambda _id: HashEngine())
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_frame_is_immutable() -> None:
+    with pytest.raises(AttributeError):
+        CODED_FRAME.total = 1  # type: ignore[misc]
+    assert replace(CODED_FRAME, total=1).total == 1

@@ -1,0 +1,287 @@
+"""What goes in comes out: every kind of data, block, lane geometry and buffer."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import SAMPLES, TEXT, HashEngine, with_begin
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nncodec
+from nncodec import blocks, codec, container
+from nncodec.codec import Codec, decode_lanes, decompress_stream, encode_lanes, no_progress
+from nncodec.container import Block, Kind
+from nncodec.engine.reference import ReferenceEngine
+
+RANDOM = np.random.default_rng(0).bytes(1_000_000)
+
+
+def round_trip(data: bytes) -> nncodec.api.ArchiveInfo:
+    archive = nncodec.compress(data, model="tiny")
+    assert nncodec.decompress(archive) == data
+    return nncodec.info(archive)
+
+
+@contextmanager
+def small_blocks(size: int = 1 << 24, lane_bytes: int = 8192, prefix: int = 1024) -> Iterator[None]:
+    """Block and lane sizes at which little data meets every path."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (blocks, codec, container):
+            patch.setattr(module, "BLOCK_SIZE", size)
+        patch.setattr(blocks, "LANE_BYTES", lane_bytes)
+        patch.setattr(blocks, "PREFIX_BYTES", prefix)
+        yield
+
+
+@pytest.mark.parametrize("data", SAMPLES.values(), ids=SAMPLES)
+def test_samples(data: bytes) -> None:
+    assert round_trip(data).compressed_size <= len(data) + 64
+
+
+def test_text_is_compressed() -> None:
+    """Otherwise the tests of this suite would look at stored blocks only."""
+    info = round_trip(TEXT)
+    assert info.blocks == {"coded": 1}
+    assert info.bits_per_byte < 7
+    assert len(info.models) == 1
+
+
+def test_empty() -> None:
+    info = round_trip(b"")
+    assert (info.frames, info.blocks, info.models, info.uncompressed_size) == (1, {}, [], 0)
+    assert info.bits_per_byte == 0
+
+
+@pytest.mark.parametrize("value", range(0, 256, 51))
+def test_constant(value: int) -> None:
+    info = round_trip(bytes((value,)) * 300_000)
+    assert info.blocks == {"constant": 1}
+    assert info.compressed_size <= 100
+    assert info.models == []
+
+
+def test_random_bytes_are_stored() -> None:
+    info = round_trip(RANDOM)
+    assert info.blocks == {"stored": 1}
+    assert info.compressed_size <= len(RANDOM) + 64
+    assert info.models == []
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    assert round_trip(data).compressed_size <= len(data) + 64
+
+
+@given(st.binary(min_size=1, max_size=60), st.integers(1, 8), st.integers(0, 20))
+def test_any_bytes_through_the_model(
+    engine: ReferenceEngine, data: bytes, lanes: int, prefix: int
+) -> None:
+    """Coded, even where storing would be shorter, in any lane geometry a header may name."""
+    prefix = min(prefix, len(data))
+    lanes = min(lanes, max(1, len(data) - prefix))
+    array = np.frombuffer(data, dtype=np.uint8)
+    done: list[int] = []
+    payload = encode_lanes(array, lanes, prefix, engine, done.append)
+    row = Block(Kind.CODED, len(data), len(payload), 0, lanes, prefix)
+    assert decode_lanes(row, payload, engine, done.append) == data
+    assert sum(done) == 2 * len(data)
+
+
+@given(st.binary(min_size=1, max_size=600), st.integers(1, 40), st.integers(0, 50))
+def test_any_geometry(data: bytes, lanes: int, prefix: int) -> None:
+    """The same with an engine that notices any token missing, doubled or in the wrong lane."""
+    prefix = min(prefix, len(data))
+    lanes = min(lanes, max(1, len(data) - prefix))
+    payload = encode_lanes(
+        np.frombuffer(data, dtype=np.uint8), lanes, prefix, HashEngine(), no_progress
+    )
+    row = Block(Kind.CODED, len(data), len(payload), 0, lanes, prefix)
+    assert decode_lanes(row, payload, HashEngine(), no_progress) == data
+
+
+def test_prefix_conditions_every_lane(engine: ReferenceEngine) -> None:
+    """Lanes start where the prefix ended: its size follows from the counts, lane by lane."""
+    data = np.frombuffer(TEXT[:95], dtype=np.uint8)
+    lanes, prefix = 3, 20
+    state = engine.start()
+    start = with_begin(data[None, : prefix + 1])
+    first = state.advance(start[:, :-1])[0]
+    bits = np.log2(2**24 / first[np.arange(prefix), data[:prefix]]).sum()
+    state.fork(lanes)
+    runs = data[prefix:].reshape(lanes, -1)
+    inputs = np.concatenate((np.full((lanes, 1), data[prefix - 1]), runs[:, :-1]), 1)
+    counts = state.advance(inputs)
+    bits += np.log2(2**24 / np.take_along_axis(counts, runs[..., None].astype(int), -1)).sum()
+    payload = encode_lanes(data, lanes, prefix, engine, no_progress)
+    assert abs(len(payload) - bits / 8) <= 8
+
+
+@pytest.mark.parametrize("size", [63, 64, 65, 200, 355])
+def test_lanes_behind_a_prefix(size: int) -> None:
+    """Lane counts as ``lane_geometry`` picks them, lengths that the lanes do not divide."""
+    with small_blocks(lane_bytes=32, prefix=16):
+        archive = nncodec.compress(TEXT[:size], model="tiny")
+        row = container.read_frames(io.BytesIO(archive))[0].blocks[0]
+        assert row.kind == Kind.CODED
+        assert (row.lanes, row.prefix) == blocks.lane_geometry(size)
+        assert (row.lanes > 1) == (size >= 64)
+    assert nncodec.decompress(archive) == TEXT[:size]  # geometry comes from the archive
+
+
+def test_blocks_of_every_kind() -> None:
+    data = TEXT[:100] + RANDOM[:100] + bytes(100) + TEXT[100:200] + b"x"
+    with small_blocks(size=100):
+        info = round_trip(data)
+        assert info.blocks == {"coded": 2, "stored": 1, "constant": 2}
+        assert info.frames == 1
+        assert len(info.models) == 1
+
+
+@given(st.lists(st.sampled_from((TEXT[:37], RANDOM[:20], bytes(33), b"\n")), max_size=6).map(b"".join))
+def test_blocks_of_any_mixture(data: bytes) -> None:
+    with small_blocks(size=40, lane_bytes=8, prefix=4):
+        round_trip(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 159, 160, 161, 320])
+def test_streams_are_cut_into_frames(size: int) -> None:
+    """Four blocks a frame; a stream that ends at a frame's end gets no empty one."""
+    data = (TEXT * 2)[:size]
+    with small_blocks(size=40):
+        sink = io.BytesIO()
+        sizes = tiny_codec().compress_stream(io.BytesIO(data), sink)
+        archive = sink.getvalue()
+        assert sizes == (size, len(archive))
+        assert nncodec.info(archive).frames == max(1, -(-size // 160))
+        assert nncodec.decompress(archive) == data
+
+
+def tiny_codec() -> Codec:
+    return nncodec.api.load_codec("tiny")
+
+
+class Trickle(io.RawIOBase):
+    """A pipe that gives one, two, three... bytes a read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.step = data, 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.step = self.step % 7 + 1
+        piece, self.data = self.data[: min(size, self.step)], self.data[min(size, self.step) :]
+        return piece
+
+
+def test_how_a_source_is_cut_does_not_matter() -> None:
+    with small_blocks(size=40):
+        whole, trickled = io.BytesIO(), io.BytesIO()
+        tiny_codec().compress_stream(io.BytesIO(TEXT), whole)
+        tiny_codec().compress_stream(Trickle(TEXT), trickled)
+        assert trickled.getvalue() == whole.getvalue()
+        out = io.BytesIO()
+        source = Trickle(whole.getvalue())
+        find = lambda _id: tiny_codec().engine  # noqa: E731
+        assert decompress_stream(source, out, find) == (len(whole.getvalue()), len(TEXT))
+        assert out.getvalue() == TEXT
+
+
+def test_progress_adds_up() -> None:
+    data = TEXT[:100] + RANDOM[:100] + bytes(50)
+    done: list[int] = []
+    with small_blocks(size=100, lane_bytes=32, prefix=8):
+        archive = tiny_codec().compress(np.frombuffer(data, dtype=np.uint8), done.append)
+        assert sum(done) == len(data)
+        decompress_stream(
+            io.BytesIO(archive), io.BytesIO(), lambda _id: tiny_codec().engine, done.append
+        )
+    assert sum(done) == 2 * len(data)
+
+
+BUFFERS = {
+    "bytearray": bytearray,
+    "memoryview": memoryview,
+    "slice of a memoryview": lambda data: memoryview(b"__" + data + b"__")[2:-2],
+    "uint8 array": lambda data: np.frombuffer(data, dtype=np.uint8),
+    "uint16 array": lambda data: memoryview(np.frombuffer(data, dtype=np.uint16)),
+    "two dimensions": lambda data: memoryview(np.frombuffer(data, dtype=np.uint8).reshape(2, -1)),
+}
+
+
+@pytest.mark.parametrize("make", BUFFERS.values(), ids=BUFFERS)
+def test_any_buffer(make: type) -> None:
+    data = TEXT[:80]
+    archive = nncodec.compress(data, model="tiny")
+    assert nncodec.compress(make(data), model="tiny") == archive
+    padded = archive + nncodec.compress(b"", model="tiny") * (len(archive) % 2)
+    assert nncodec.decompress(make(padded)) == data
+    assert nncodec.info(make(padded)).uncompressed_size == len(data)
+
+
+def test_what_is_no_buffer_of_bytes_is_refused() -> None:
+    for bad in ("text", 5, None, [1, 2]):
+        with pytest.raises(TypeError):
+            nncodec.compress(bad, model="tiny")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):  # would be read in another order than it is laid out
+        nncodec.compress(memoryview(TEXT)[::2], model="tiny")
+
+
+def test_archives_do_not_depend_on_threads() -> None:
+    try:
+        archives = {nncodec.compress(TEXT, model="tiny", threads=n) for n in (1, 2)}
+        assert len(archives) == 1
+        assert nncodec.decompress(archives.pop(), threads=1) == TEXT
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_same_input_gives_the_same_archive() -> None:
+    assert nncodec.compress(TEXT, model="tiny") == nncodec.compress(TEXT, model="tiny")
+
+
+def test_max_output_size() -> None:
+    archive = nncodec.compress(TEXT[:50], model="tiny")
+    assert nncodec.decompress(archive, max_output_size=50) == TEXT[:50]
+    with pytest.raises(nncodec.NNCodecError, match="50 bytes, 49 allowed"):
+        nncodec.decompress(archive, max_output_size=49)
+    with pytest.raises(nncodec.NNCodecError, match="100 bytes, 99 allowed"):
+        nncodec.decompress(archive * 2, max_output_size=99)
+    with pytest.raises(nncodec.NNCodecError, match="0 allowed"):
+        nncodec.decompress(archive, max_output_size=0)
+    assert nncodec.decompress(nncodec.compress(b"", model="tiny"), max_output_size=0) == b""
+
+
+def test_max_output_size_refuses_before_decoding() -> None:
+    archive = nncodec.compress(TEXT[:50], model="tiny")
+
+    def never(_model_id: bytes) -> ReferenceEngine:
+        raise AssertionError("an engine was asked for")
+
+    with pytest.raises(nncodec.NNCodecError, match="max_output_size"):
+        decompress_stream(io.BytesIO(archive), io.BytesIO(), never, max_output_size=49)
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize(
+    "name",
+    ["canterbury/alice29.txt", "canterbury/kennedy.xls", "calgary/obj1", "calgary/geo"],
+)
+def test_pieces_of_real_files(corpora: Path, name: str) -> None:
+    with (corpora / name).open("rb") as file:
+        file.seek(1000)
+        data = file.read(1500)
+    with small_blocks(size=1000, lane_bytes=128, prefix=64):
+        round_trip(data)
+
+
+def test_nano_beats_zlib_on_text(nano: str) -> None:
+    archive = nncodec.compress(TEXT, model=nano)
+    assert nncodec.decompress(archive) == TEXT
+    assert len(archive) < len(zlib.compress(TEXT, 9))
