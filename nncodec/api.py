@@ -13,7 +13,7 @@ import numpy as np
 from nncodec import modelstore
 from nncodec.codec import Codec, Engine, decompress_stream
 from nncodec.container import VERSION, read_frames
-from nncodec.engine import load_engine
+from nncodec.engine.native import NativeEngine
 
 Buffer = bytes | bytearray | memoryview
 
@@ -22,13 +22,13 @@ Buffer = bytes | bytearray | memoryview
 def load_codec(model: str, threads: int | None = None) -> Codec:
     """The codec for a model's name or folder; loaded once a process."""
     weights = modelstore.find(model)
-    return Codec(load_engine(weights, threads), weights.model_id)
+    return Codec(NativeEngine(weights, threads), weights.model_id)
 
 
 @lru_cache(maxsize=4)
 def load_engine_by_id(model_id: bytes, threads: int | None = None) -> Engine:
     """The engine that an archive names; loaded once a process."""
-    return load_engine(modelstore.find_by_id(model_id), threads)
+    return NativeEngine(modelstore.find_by_id(model_id), threads)
 
 
 def compress(

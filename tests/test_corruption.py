@@ -20,7 +20,7 @@ from nncodec.blocks import lane_geometry
 from nncodec.codec import Codec, decompress_stream
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError, TruncatedError
 
-DATA = TEXT[4:64]
+DATA = TEXT[4:52]
 
 
 def decode_hashed(archive: bytes) -> bytes:

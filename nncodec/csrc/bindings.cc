@@ -1,10 +1,15 @@
 // Python's view of the core. Shapes and dtypes are checked here, once, by the argument types.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
+#include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "engine.h"
 #include "range_coder.h"
 #include "xxh64.h"
 
@@ -42,6 +47,109 @@ nb::bytes decode(nncodec::RangeDecoder& self, const Counts& counts) {
   return nb::bytes(symbols.data(), symbols.size());
 }
 
+using Codes = nb::ndarray<const int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Tokens = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// Reads tensors by name and holds them to the shapes that the config promises.
+class TensorReader {
+ public:
+  explicit TensorReader(const nb::dict& tensors) : tensors_(tensors) {}
+
+  Codes codes(const std::string& name, int out, int in) const {
+    auto value = nb::cast<Codes>(tensors_[name.c_str()]);
+    check(name, value.shape(0) == static_cast<std::size_t>(out) &&
+                    value.shape(1) == static_cast<std::size_t>(in));
+    return value;
+  }
+
+  std::vector<float> floats(const std::string& name, int n) const {
+    auto value = nb::cast<Floats>(tensors_[name.c_str()]);
+    check(name, value.shape(0) == static_cast<std::size_t>(n));
+    return {value.data(), value.data() + n};
+  }
+
+  nncodec::Matrix matrix(const std::string& name, int out, int in) const {
+    const Codes weight = codes(name + ".weight", out, in);
+    const std::vector<float> scale = floats(name + ".scale", out);
+    return {weight.data(), scale.data(), out, in};
+  }
+
+ private:
+  static void check(const std::string& name, bool fits) {
+    if (!fits) throw std::invalid_argument(name + " has a shape other than the config's");
+  }
+  const nb::dict& tensors_;
+};
+
+int positive(const nb::dict& config, const char* name) {
+  const int value = nb::cast<int>(config[name]);
+  if (value < 1) throw std::invalid_argument(std::string(name) + " must be positive");
+  return value;
+}
+
+nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const Floats& cos,
+                          const Floats& sin) {
+  nncodec::Model m;
+  m.d_model = positive(config, "d_model");
+  m.n_heads = positive(config, "n_heads");
+  m.n_kv_heads = positive(config, "n_kv_heads");
+  m.head_dim = positive(config, "head_dim");
+  m.d_ff = positive(config, "d_ff");
+  m.rope_period = positive(config, "rope_period");
+  m.turns = nb::cast<std::vector<int32_t>>(config["rope_multipliers"]);
+  const auto period = static_cast<std::size_t>(m.rope_period);
+  if (cos.shape(0) != period || sin.shape(0) != period || m.head_dim % 2 != 0 ||
+      m.turns.size() != static_cast<std::size_t>(m.head_dim / 2) || m.n_heads % m.n_kv_heads != 0) {
+    throw std::invalid_argument("rotary tables or heads do not fit the config");
+  }
+  for (int turn : m.turns) {
+    if (turn < 0 || turn >= m.rope_period) throw std::invalid_argument("a rotary turn is too large");
+  }
+  m.cos.assign(cos.data(), cos.data() + period);
+  m.sin.assign(sin.data(), sin.data() + period);
+  const TensorReader read(tensors);
+  const int heads = m.n_heads * m.head_dim, kv = m.n_kv_heads * m.head_dim;
+  const Codes embed = read.codes("embed.weight", 257, m.d_model);
+  m.embed.assign(embed.data(), embed.data() + embed.size());
+  m.embed_scale = read.floats("embed.scale", 257);
+  m.head = read.matrix("head", 256, m.d_model);
+  for (int window : nb::cast<std::vector<int>>(config["windows"])) {
+    if (window < 1) throw std::invalid_argument("a window must be positive");
+    const std::string block = "blocks." + std::to_string(m.layers.size()) + ".";
+    nncodec::Layer layer;
+    layer.window = window;
+    layer.qkv = read.matrix(block + "qkv", heads + 2 * kv, m.d_model);
+    layer.out = read.matrix(block + "out", m.d_model, heads);
+    layer.up = read.matrix(block + "up", m.d_ff, m.d_model);
+    layer.down = read.matrix(block + "down", m.d_model, m.d_ff);
+    layer.gain = read.floats(block + "gain", m.n_heads);
+    m.layers.push_back(std::move(layer));
+  }
+  return m;
+}
+
+nb::object advance(nncodec::State& self, const Tokens& tokens) {
+  const std::size_t lanes = tokens.shape(0), steps = tokens.shape(1);
+  if (lanes != static_cast<std::size_t>(self.lanes())) {
+    throw std::invalid_argument("tokens for " + std::to_string(lanes) + " lanes, the state has " +
+                                std::to_string(self.lanes()));
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens.data()[i] < 0 || tokens.data()[i] > 256) {
+      throw std::invalid_argument("tokens must lie in 0..256");
+    }
+  }
+  std::unique_ptr<int32_t[]> counts(new int32_t[lanes * steps * kSymbols]);
+  {
+    nb::gil_scoped_release unlocked;
+    self.advance(tokens.data(), static_cast<int>(steps), counts.get());
+  }
+  int32_t* data = counts.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {lanes, steps, kSymbols}, owner));
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -61,6 +169,28 @@ NB_MODULE(_core, m) {
           nb::arg("payload"))
       .def("decode", &decode, nb::arg("counts"))
       .def("finish", &nncodec::RangeDecoder::finish);
+
+  nb::class_<nncodec::Engine>(m, "Engine")
+      .def(
+          "__init__",
+          [](nncodec::Engine* self, const nb::dict& config, const nb::dict& tensors,
+             const Floats& cos, const Floats& sin, int threads, const std::string& isa) {
+            if (threads < 1 || threads > 1024) {
+              throw std::invalid_argument("threads must lie in 1..1024");
+            }
+            new (self) nncodec::Engine(read_model(config, tensors, cos, sin), threads, isa);
+          },
+          nb::arg("config"), nb::arg("tensors"), nb::arg("cos"), nb::arg("sin"),
+          nb::arg("threads"), nb::arg("isa"))
+      .def_prop_ro("isa", &nncodec::Engine::isa)
+      .def_prop_ro("threads", &nncodec::Engine::threads);
+
+  nb::class_<nncodec::State>(m, "State")
+      .def(nb::init<nncodec::Engine&>(), nb::arg("engine"), nb::keep_alive<1, 2>())
+      .def("fork", &nncodec::State::fork, nb::arg("lanes"))
+      .def("advance", &advance, nb::arg("tokens"));
+
+  m.def("available_isas", &nncodec::available_isas);
 
   m.def(
       "xxh64",

@@ -1,0 +1,57 @@
+"""The native engine: ``csrc/engine.cc`` behind the interface of the reference, bit for bit.
+
+``NNCODEC_ISA`` forces one of ``available_isas()``; the output never depends on it, nor on the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+
+from nncodec import _core
+from nncodec._core import available_isas
+from nncodec.errors import NNCodecError
+from nncodec.numerics import rope_table
+from nncodec.weights import EngineModel
+
+__all__ = ["NativeEngine", "available_isas"]
+
+
+class NativeEngine:
+    """A model's weights, packed for this machine's instruction set. ``start()`` gives a state."""
+
+    def __init__(self, model: EngineModel, threads: int | None = None, isa: str = "") -> None:
+        config = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(model.config).items()}
+        cos, sin = rope_table(model.config.rope_period)
+        isa = isa or os.environ.get("NNCODEC_ISA", "")
+        try:
+            self.core = _core.Engine(
+                config, dict(model.tensors), cos, sin, threads or os.cpu_count() or 1, isa
+            )
+        except ValueError as error:
+            raise NNCodecError(f"the native engine cannot start: {error}") from error
+
+    @property
+    def isa(self) -> str:
+        return self.core.isa
+
+    def start(self) -> NativeState:
+        return NativeState(self)
+
+
+class NativeState:
+    """Where a set of lanes stands; see ``reference.State``, which it equals."""
+
+    def __init__(self, engine: NativeEngine) -> None:
+        self.core = _core.State(engine.core)
+
+    def fork(self, lanes: int) -> None:
+        self.core.fork(lanes)
+
+    def advance(self, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+        """(B, T) tokens in [0, 256] -> (B, T, 256) counts. Raises ValueError for bad tokens."""
+        return self.core.advance(np.ascontiguousarray(tokens, dtype=np.int32))
