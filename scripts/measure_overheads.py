@@ -18,7 +18,7 @@ import torch
 
 from nncodec import blocks, codec
 from nncodec.config import BEGIN_OF_BLOCK
-from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine.native import NativeEngine
 from nncodec.lm.model import ByteTransformer
 from nncodec.numerics import COUNT_TOTAL
 from nncodec.weights import EngineModel
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, help="instead of the default for each length")
     parser.add_argument("--prefix", type=int, help="likewise")
     arguments = parser.parse_args()
-    engine = ReferenceEngine(EngineModel.load(arguments.model))
+    engine = NativeEngine(EngineModel.load(arguments.model))
     model = ByteTransformer.from_pretrained(arguments.model).eval()
     codec.RangeEncoder = MeteredEncoder  # type: ignore[misc]
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from nncodec._core import xxh64
+from nncodec.codec import Engine
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.container import MAGIC, Block, Frame, Kind, header_checksum, varint
 from nncodec.lm.model import ByteTransformer, rms_norm
@@ -42,6 +43,9 @@ SAMPLES = {
     "one byte": b"x",
     "two bytes": b"\x00\xff",
 }
+
+Tokens = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 
 TINY = ModelConfig(d_model=32, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=64, windows=(4, 16))
 RECEPTIVE_FIELD = sum(w - 1 for w in TINY.windows)  # how far back a position can see
@@ -85,12 +89,39 @@ def with_begin(tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
     return np.concatenate((marks, tokens[:, :-1]), 1).astype(np.int64)
 
 
+def run_engine(engine: Engine, tokens: Tokens, chunks: Sequence[int] = ()) -> Counts:
+    """(B, T) tokens -> (B, T, 256) counts; ``chunks`` are lengths, the rest comes in one call."""
+    state = engine.start()
+    if len(tokens) > 1:
+        state.fork(len(tokens))
+    ends = np.minimum(np.cumsum(chunks, dtype=np.int64), tokens.shape[1])
+    return np.concatenate([state.advance(part) for part in np.split(tokens, ends, 1)], 1)
+
+
+def random_tokens(seed: int, lanes: int, length: int) -> Tokens:
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, 257, (lanes, length))
+    tokens[rng.random((lanes, length)) < 0.05] = BEGIN_OF_BLOCK
+    return tokens
+
+
 def counts_from_weights(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
     """(n, 256) positive weights -> (n, 256) counts: positive, sum 2^24."""
     share = weights / weights.sum(1, keepdims=True)
     counts = 1 + np.floor(share * (COUNT_TOTAL - 256)).astype(np.int64)
     counts[np.arange(len(counts)), share.argmax(1)] += COUNT_TOTAL - counts.sum(1)
     return counts.astype(np.int32)
+
+
+BAD_TOKENS = {
+    "one dimension": np.zeros(3, np.int64),
+    "three dimensions": np.zeros((1, 1, 1), np.int64),
+    "two lanes": np.zeros((2, 1), np.int64),
+    "no lane": np.zeros((0, 1), np.int64),
+    "below": np.array([[0, -1]]),
+    "above": np.array([[0, 257]]),
+    "above only before it is cut to 32 bits": np.array([[2**32]]),
+}
 
 
 class HashEngine:
@@ -149,7 +180,7 @@ def coded_row(payload: int, lanes: int = 1, prefix: int = 0) -> bytes:
 
 
 def forge(body: bytes, flags: int = 0, version: int = 0, magic: bytes = MAGIC) -> bytes:
-    """A header with any ``body`` and a checksum that is right, so that only the body is at fault."""
+    """A header with any ``body`` and the right checksum, so that only the body is at fault."""
     header = magic + bytes((version, flags)) + body
     return header + header_checksum(header)
 

@@ -76,8 +76,12 @@ class PlainModel:
         a, b = np.split(pair_halves, 2)
         period = self.config.rope_period
         turns = [position * m % period for m in self.config.rope_multipliers]
-        cos = np.array([round(2**14 * math.cos(2 * math.pi * t / period)) for t in turns], dtype=f32)
-        sin = np.array([round(2**14 * math.sin(2 * math.pi * t / period)) for t in turns], dtype=f32)
+        cos = np.array(
+            [round(2**14 * math.cos(2 * math.pi * t / period)) for t in turns], dtype=f32
+        )
+        sin = np.array(
+            [round(2**14 * math.sin(2 * math.pi * t / period)) for t in turns], dtype=f32
+        )
         cos, sin = cos / f32(2**14), sin / f32(2**14)
         return np.concatenate((a * cos - b * sin, a * sin + b * cos))
 

@@ -5,6 +5,8 @@ constriction is an independent oracle for the size only: its bytes are another f
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import constriction
 import numpy as np
 import numpy.typing as npt
@@ -127,11 +129,11 @@ def test_calls_of_any_size_give_one_stream() -> None:
     cuts = [0, 0, 1, 2, 30, 89, 90]
     for make in ENCODERS:
         encoder = make()
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             encoder.encode(rows[a:b], symbols[a:b])
         assert encoder.finish() == whole
     for decoder in decoders(whole):
-        parts = [decoder.decode(rows[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        parts = [decoder.decode(rows[a:b]) for a, b in pairwise(cuts)]
         assert b"".join(parts) == symbols.tobytes()
 
 

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from helpers import RECEPTIVE_FIELD, TEXT, TINY, tiny_float_model, with_begin
+from helpers import (
+    BAD_TOKENS,
+    RECEPTIVE_FIELD,
+    TEXT,
+    TINY,
+    Counts,
+    Tokens,
+    random_tokens,
+    run_engine,
+    tiny_float_model,
+    with_begin,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
+from nncodec.config import ModelConfig
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
 from nncodec.numerics import COUNT_TOTAL
 from nncodec.weights import EngineModel
-
-Tokens = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.int32]
-
-
-def run(engine: ReferenceEngine, tokens: Tokens, chunks: Sequence[int] = ()) -> Counts:
-    """(B, T) tokens -> (B, T, 256) counts; ``chunks`` are lengths, the rest comes in one call."""
-    state = engine.start()
-    if len(tokens) > 1:
-        state.fork(len(tokens))
-    ends = np.minimum(np.cumsum(chunks, dtype=np.int64), tokens.shape[1])
-    return np.concatenate([state.advance(part) for part in np.split(tokens, ends, 1)], 1)
-
-
-def random_tokens(seed: int, lanes: int, length: int) -> Tokens:
-    rng = np.random.default_rng(seed)
-    tokens = rng.integers(0, 257, (lanes, length))
-    tokens[rng.random((lanes, length)) < 0.05] = BEGIN_OF_BLOCK
-    return tokens
 
 
 def assert_valid(counts: Counts) -> None:
@@ -56,16 +47,16 @@ def test_any_chunking_gives_the_parallel_counts(
     engine: ReferenceEngine, seed: int, lanes: int, length: int, chunks: list[int]
 ) -> None:
     tokens = random_tokens(seed, lanes, length)
-    whole = run(engine, tokens)
+    whole = run_engine(engine, tokens)
     assert_valid(whole)
-    assert (run(engine, tokens, chunks) == whole).all()
+    assert (run_engine(engine, tokens, chunks) == whole).all()
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 5])
 def test_stepwise_gives_the_parallel_counts(engine: ReferenceEngine, lanes: int) -> None:
     """Long enough for the caches to fill and be compacted several times."""
     tokens = random_tokens(lanes, lanes, 200)
-    assert (run(engine, tokens, [1] * 200) == run(engine, tokens)).all()
+    assert (run_engine(engine, tokens, [1] * 200) == run_engine(engine, tokens)).all()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.data())
@@ -73,22 +64,20 @@ def test_lanes_do_not_see_each_other(
     engine: ReferenceEngine, seed: int, lanes: int, data: st.DataObject
 ) -> None:
     tokens = random_tokens(seed, lanes, 40)
-    whole = run(engine, tokens)
+    whole = run_engine(engine, tokens)
     order = data.draw(st.permutations(range(lanes)))
-    assert (run(engine, tokens[order]) == whole[order]).all()
+    assert (run_engine(engine, tokens[order]) == whole[order]).all()
     lane = order[0]
-    assert (run(engine, tokens[lane : lane + 1]) == whole[lane : lane + 1]).all()
+    assert (run_engine(engine, tokens[lane : lane + 1]) == whole[lane : lane + 1]).all()
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 3, 17, 50])
-def test_fork_equals_running_the_prefix_in_every_lane(
-    engine: ReferenceEngine, prefix: int
-) -> None:
+def test_fork_equals_running_the_prefix_in_every_lane(engine: ReferenceEngine, prefix: int) -> None:
     past, future = random_tokens(1, 1, prefix), random_tokens(2, 4, 40)
     state = engine.start()
     state.advance(past)
     state.fork(4)
-    whole = run(engine, np.concatenate((np.repeat(past, 4, 0), future), 1))
+    whole = run_engine(engine, np.concatenate((np.repeat(past, 4, 0), future), 1))
     assert (state.advance(future) == whole[:, prefix:]).all()
 
 
@@ -117,10 +106,10 @@ def torch_setting(get: Callable[[], object], put: Callable[..., object], value: 
 
 def test_threads_do_not_change_counts(engine: ReferenceEngine) -> None:
     tokens = random_tokens(9, 5, 80)
-    whole = run(engine, tokens)
+    whole = run_engine(engine, tokens)
     with torch_setting(torch.get_num_threads, torch.set_num_threads, 2):
-        assert (run(engine, tokens) == whole).all()
-        assert (run(engine, tokens, [1] * 5) == whole).all()
+        assert (run_engine(engine, tokens) == whole).all()
+        assert (run_engine(engine, tokens, [1] * 5) == whole).all()
 
 
 SURROUNDINGS = {
@@ -141,9 +130,9 @@ def test_what_else_runs_in_the_process_does_not_change_counts(
 ) -> None:
     """A caller's global torch settings must not reach the arithmetic of an archive."""
     tokens = random_tokens(11, 2, 40)
-    whole = run(ReferenceEngine(tiny_model), tokens)
+    whole = run_engine(ReferenceEngine(tiny_model), tokens)
     with surrounding():
-        assert (run(ReferenceEngine(tiny_model), tokens) == whole).all()
+        assert (run_engine(ReferenceEngine(tiny_model), tokens) == whole).all()
 
 
 def test_a_byte_beyond_the_windows_has_no_influence(engine: ReferenceEngine) -> None:
@@ -153,7 +142,7 @@ def test_a_byte_beyond_the_windows_has_no_influence(engine: ReferenceEngine) -> 
     for value in range(20):
         changed = tokens.copy()
         changed[0, 0] = value
-        before, after = run(engine, tokens), run(engine, changed)
+        before, after = run_engine(engine, tokens), run_engine(engine, changed)
         assert (before[:, RECEPTIVE_FIELD + 1 :] == after[:, RECEPTIVE_FIELD + 1 :]).all()
         differs = np.flatnonzero((before != after).any((0, 2)))
         furthest = max(furthest, *differs) if len(differs) else furthest
@@ -170,7 +159,7 @@ def test_window_of_one_layer(window: int) -> None:
     engine = ReferenceEngine(export(tiny_float_model(3, config), random_tokens(0, 2, 32)))
     tokens, changed = random_tokens(6, 1, 20), random_tokens(6, 1, 20)
     changed[0, 0] = (tokens[0, 0] + 100) % 256
-    differs = (run(engine, tokens) != run(engine, changed)).any((0, 2))
+    differs = (run_engine(engine, tokens) != run_engine(engine, changed)).any((0, 2))
     assert differs.tolist() == [i < window for i in range(20)]
 
 
@@ -191,7 +180,7 @@ def assert_close_to_float(
     """Mean Kullback-Leibler divergence a byte, below ``bits``; quantisation alone remains."""
     with torch.no_grad():
         p = model(torch.from_numpy(tokens)).double().softmax(-1).numpy()
-    q = run(engine, tokens) / COUNT_TOTAL
+    q = run_engine(engine, tokens) / COUNT_TOTAL
     divergence = (p * np.log2(np.maximum(p, 1e-12) / q)).sum(-1)
     assert divergence.mean() < bits
     shuffled = (p * np.log2(np.maximum(p, 1e-12) / np.roll(q, 1, 1))).sum(-1)
@@ -209,21 +198,10 @@ def test_counts_are_close_to_the_float_model(
 @pytest.mark.parametrize("lanes", [1, 5])
 def test_cuda_gives_the_same_counts(tiny_model: EngineModel, lanes: int) -> None:
     tokens = random_tokens(10, lanes, 150)
-    whole = run(ReferenceEngine(tiny_model), tokens)
+    whole = run_engine(ReferenceEngine(tiny_model), tokens)
     on_gpu = ReferenceEngine(tiny_model, "cuda")
-    assert (run(on_gpu, tokens) == whole).all()
-    assert (run(on_gpu, tokens, [1] * 150) == whole).all()
-
-
-BAD_TOKENS = {
-    "one dimension": np.zeros(3, np.int64),
-    "three dimensions": np.zeros((1, 1, 1), np.int64),
-    "two lanes": np.zeros((2, 1), np.int64),
-    "no lane": np.zeros((0, 1), np.int64),
-    "below": np.array([[0, -1]]),
-    "above": np.array([[0, 257]]),
-    "far above": np.array([[2**40]]),
-}
+    assert (run_engine(on_gpu, tokens) == whole).all()
+    assert (run_engine(on_gpu, tokens, [1] * 150) == whole).all()
 
 
 @pytest.mark.parametrize("tokens", BAD_TOKENS.values(), ids=BAD_TOKENS)
@@ -234,15 +212,15 @@ def test_bad_tokens_raise(engine: ReferenceEngine, tokens: Tokens) -> None:
 
 def test_any_integer_type_will_do(engine: ReferenceEngine) -> None:
     tokens = random_tokens(1, 1, 9) % 100
-    whole = run(engine, tokens)
+    whole = run_engine(engine, tokens)
     for dtype in (np.uint8, np.int8, np.uint16, np.int32, np.uint64):
-        assert (run(engine, tokens.astype(dtype)) == whole).all()
+        assert (run_engine(engine, tokens.astype(dtype)) == whole).all()
 
 
 def test_nothing_in_nothing_out(engine: ReferenceEngine) -> None:
     state = engine.start()
     assert state.advance(np.zeros((1, 0), np.int64)).shape == (1, 0, 256)
-    assert (state.advance(np.array([[1]])) == run(engine, np.array([[1]]))).all()
+    assert (state.advance(np.array([[1]])) == run_engine(engine, np.array([[1]]))).all()
 
 
 def test_only_one_lane_forks(engine: ReferenceEngine) -> None:

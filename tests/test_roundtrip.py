@@ -145,7 +145,9 @@ def test_blocks_of_every_kind() -> None:
         assert len(info.models) == 1
 
 
-@given(st.lists(st.sampled_from((TEXT[:37], RANDOM[:20], bytes(33), b"\n")), max_size=6).map(b"".join))
+@given(
+    st.lists(st.sampled_from((TEXT[:37], RANDOM[:20], bytes(33), b"\n")), max_size=6).map(b"".join)
+)
 def test_blocks_of_any_mixture(data: bytes) -> None:
     with small_blocks(size=40, lane_bytes=8, prefix=4):
         round_trip(data)

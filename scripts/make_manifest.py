@@ -1,0 +1,47 @@
+"""Write models/MANIFEST.json from the folders beside it: name, id, numeric version, sizes.
+
+usage: python scripts/make_manifest.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from nncodec.numerics import NUMERIC_VERSION
+from nncodec.weights import WEIGHTS_FILE, EngineModel
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+
+
+def manifest() -> str:
+    rows = []
+    for path in sorted(MODELS.glob(f"*/{WEIGHTS_FILE}")):
+        model = EngineModel.load(path.parent)
+        rows.append(
+            {
+                "name": path.parent.name,
+                "id": model.model_id.hex(),
+                "numeric_version": NUMERIC_VERSION,
+                "parameters": model.parameters,
+                "bytes": path.stat().st_size,
+                "licence": "Apache-2.0",
+            }
+        )
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="fail if the file is out of date")
+    path = MODELS / "MANIFEST.json"
+    if not parser.parse_args().check:
+        path.write_text(manifest(), "utf-8")
+    elif path.read_text("utf-8") != manifest():
+        sys.exit(f"{path} is out of date: run python scripts/make_manifest.py")
+
+
+if __name__ == "__main__":
+    main()

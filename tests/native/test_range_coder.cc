@@ -1,0 +1,162 @@
+// Random round trips and garbage through the C++ core, built with the address and undefined-
+// behaviour sanitizers by tests/test_native.py. Prints what it did; aborts on the first surprise.
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "range_coder.h"
+#include "xxh64.h"
+
+namespace {
+
+using nncodec::kCountTotal;
+using nncodec::kSymbols;
+using Row = std::vector<int32_t>;
+
+std::mt19937_64 rng(20240601);
+
+uint64_t below(uint64_t limit) { return rng() % limit; }
+
+void check(bool ok, const char* what) {
+  if (!ok) {
+    std::fprintf(stderr, "failed: %s\n", what);
+    std::exit(1);
+  }
+}
+
+// A valid row: now and then one symbol has nearly everything, else random cuts of the total.
+Row random_row() {
+  Row row(kSymbols, 1);
+  if (below(4) == 0) {
+    row[below(2) ? below(kSymbols) : 255 * below(2)] += static_cast<int32_t>(kCountTotal) - 256;
+    return row;
+  }
+  std::vector<uint32_t> cuts(kSymbols - 1);
+  for (uint32_t& cut : cuts) cut = static_cast<uint32_t>(below(kCountTotal - 255));
+  std::sort(cuts.begin(), cuts.end());
+  cuts.push_back(kCountTotal - 256);
+  uint32_t last = 0;
+  for (int i = 0; i < kSymbols; ++i) {
+    const uint32_t cut = std::min(cuts[i], kCountTotal - 256);
+    row[i] += static_cast<int32_t>(cut - last);
+    last = cut;
+  }
+  return row;
+}
+
+uint8_t random_symbol(const Row& row) {
+  if (below(3) == 0) return static_cast<uint8_t>(below(2) ? below(kSymbols) : 255 * below(2));
+  uint32_t target = static_cast<uint32_t>(below(kCountTotal));
+  int symbol = 0;
+  while (target >= static_cast<uint32_t>(row[symbol])) target -= row[symbol++];
+  return static_cast<uint8_t>(symbol);
+}
+
+struct Message {
+  std::vector<Row> rows;
+  std::vector<uint8_t> symbols;
+};
+
+Message random_message() {
+  Message message;
+  for (uint64_t left = below(80); left > 0; --left) {
+    message.rows.push_back(random_row());
+    message.symbols.push_back(random_symbol(message.rows.back()));
+  }
+  return message;
+}
+
+std::vector<uint8_t> encode(const Message& message) {
+  nncodec::RangeEncoder encoder;
+  for (std::size_t i = 0; i < message.rows.size(); ++i) {
+    encoder.encode(message.rows[i].data(), message.symbols[i]);
+  }
+  return encoder.finish();
+}
+
+void round_trip() {
+  const Message message = random_message();
+  const std::vector<uint8_t> payload = encode(message);
+  nncodec::RangeDecoder decoder(payload.data(), payload.size());
+  for (std::size_t i = 0; i < message.rows.size(); ++i) {
+    check(decoder.decode(message.rows[i].data()) == message.symbols[i], "symbol comes back");
+  }
+  decoder.finish();
+}
+
+// Whatever the payload holds, the decoder gives symbols or a PayloadError, and reads in bounds.
+int garbage() {
+  const Message message = random_message();
+  std::vector<uint8_t> payload = encode(message);
+  if (below(2)) {
+    payload.resize(below(payload.size() + 1));
+  } else {
+    for (uint64_t i = below(4); i > 0; --i) payload[below(payload.size())] ^= 1u << below(8);
+  }
+  payload.shrink_to_fit();  // so that one byte too far is seen
+  try {
+    nncodec::RangeDecoder decoder(payload.data(), payload.size());
+    for (const Row& row : message.rows) decoder.decode(row.data());
+    decoder.finish();
+  } catch (const nncodec::PayloadError&) {
+    return 1;
+  }
+  return 0;
+}
+
+void bad_rows() {
+  Row row = random_row();
+  const std::size_t at = below(kSymbols), other = (at + 1) % kSymbols;
+  switch (below(4)) {
+    case 0: row[other] += row[at]; row[at] = 0; break;
+    case 1: row[at] = INT32_MIN; break;
+    case 2: row[at] = INT32_MAX; break;
+    default: row[at] += 1; break;
+  }
+  const uint8_t zeros[8] = {};
+  int caught = 0;
+  try {
+    nncodec::RangeEncoder().encode(row.data(), 255);
+  } catch (const std::invalid_argument&) {
+    ++caught;
+  }
+  try {
+    nncodec::RangeDecoder(zeros, sizeof zeros).decode(row.data());
+  } catch (const std::invalid_argument&) {
+    ++caught;
+  }
+  check(caught == 2, "bad counts are rejected");
+}
+
+void checksum() {
+  std::vector<uint8_t> data(below(100));
+  for (uint8_t& byte : data) byte = static_cast<uint8_t>(rng());
+  data.shrink_to_fit();
+  const uint64_t hash = nncodec::xxh64(data.data(), data.size(), rng());
+  std::vector<uint8_t> shifted(data.size() + 1);
+  std::copy(data.begin(), data.end(), shifted.begin() + 1);
+  const uint64_t seed = rng();
+  check(nncodec::xxh64(data.data(), data.size(), seed) ==
+            nncodec::xxh64(shifted.data() + 1, data.size(), seed),
+        "alignment does not matter");
+  check(hash != 0, "a hash of zero is as good as impossible");
+}
+
+}  // namespace
+
+int main() {
+  int rejected = 0;
+  for (int i = 0; i < 3000; ++i) {
+    round_trip();
+    rejected += garbage();
+    bad_rows();
+    checksum();
+  }
+  const std::vector<uint8_t> empty = nncodec::RangeEncoder().finish();
+  check(empty.size() == 1 && empty[0] == 0, "an empty message is one zero");
+  std::printf("3000 rounds, %d payloads rejected\n", rejected);
+  return rejected > 100 ? 0 : 1;
+}

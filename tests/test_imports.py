@@ -1,0 +1,54 @@
+"""What an import costs and whom it collides with. Each test needs a fresh interpreter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import constant_archive, python_fails, run_python
+
+REPORT = "; import sys; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
+CALL = "import sys; from nncodec.cli.app import app; app(sys.argv[1:], standalone_mode=False)"
+
+
+def test_import_is_light() -> None:
+    result = run_python("import nncodec" + REPORT)
+    assert (result.returncode, result.stdout) == (0, b"[]\n"), python_fails(result)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["info"], ["models", "--json"]], ids=" ".join)
+def test_commands_that_run_no_model_import_no_torch(tmp_path: Path, args: list[str]) -> None:
+    archive = tmp_path / "a.nnc"
+    archive.write_bytes(constant_archive(b"aaa"))
+    extra = [str(archive)] if args == ["info"] else []
+    result = run_python(CALL + REPORT, *args, *extra)
+    assert result.returncode == 0, python_fails(result)
+    loaded = result.stdout.splitlines()[-1]
+    assert b"torch" not in loaded
+    assert b"transformers" not in loaded
+
+
+def install_namesake(folder: Path) -> dict[str, str]:
+    """An environment in which Fraunhofer's distribution is installed beside ours."""
+    info = folder / "nncodec-2.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nncodec\nVersion: 2.1.0\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+def test_namesake_is_rejected(tmp_path: Path) -> None:
+    code = "try:\n import nncodec\nexcept ImportError as error:\n print(error)"
+    result = run_python(code, env=install_namesake(tmp_path))
+    message = result.stdout.decode()
+    assert "'nncodec' 2.1.0" in message, python_fails(result)
+    assert "'nncodec-lm'" in message
+    assert "pip uninstall" in message
+
+
+def test_our_own_distribution_is_no_namesake(tmp_path: Path) -> None:
+    info = tmp_path / "nncodec_lm-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nncodec-lm\nVersion: 9.9\n")
+    result = run_python("import nncodec", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 0, python_fails(result)

@@ -1,0 +1,286 @@
+"""Data, training loop and export: batches are reproducible, runs resume, results compress."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from helpers import JSON, TEXT, TINY, tiny_float_model
+from safetensors.torch import load_file
+
+import nncodec
+from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.errors import InvalidModelError
+from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains
+from nncodec.lm.export import export
+from nncodec.lm.model import ByteTransformer
+from nncodec.lm.run import export_folder
+from nncodec.lm.train import Budget, TrainConfig, train
+
+CPU = torch.device("cpu")
+SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)
+
+
+def write_domain(folder: Path, name: str, documents: list[bytes]) -> None:
+    """Documents, each closed by a separator, and where they start and the last one ends."""
+    ends = np.cumsum([0] + [len(d) + 1 for d in documents])
+    (folder / f"{name}.bin").write_bytes(b"".join(d + b"\0" for d in documents))
+    (folder / f"{name}.idx").write_bytes(ends.astype("<u8").tobytes())
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    lines = TEXT.splitlines()
+    write_domain(folder, "en_books", lines * 5)
+    write_domain(folder, "code", [JSON, JSON[:100], b""])
+    write_domain(folder, "en_books.valid", lines)
+    return folder
+
+
+def test_domains_are_told_from_held_out_ones(corpus: Path) -> None:
+    assert [d.name for d in load_domains(corpus)] == ["code", "en_books"]
+    assert [d.name for d in load_domains(corpus, "valid")] == ["en_books"]
+
+
+def test_separators_become_marks(tmp_path: Path) -> None:
+    write_domain(tmp_path, "code", [b"abc", b"", b"de"])
+    domain = load_domains(tmp_path)[0]
+    mark = BEGIN_OF_BLOCK
+    a, b, c, d, e = b"abcde"
+    whole = [mark, a, b, c, mark, mark, d, e]
+    assert domain.window(0, 8).tolist() == whole
+    for at in range(1, 6):  # a window that starts anywhere sees the same bytes and marks
+        assert domain.window(at, 8 - at).tolist() == [mark, *whole[at + 1 :]]
+    assert domain.window(0, 9).tolist() == [*whole, mark]  # the last document is closed too
+    assert domain.window(5, 6).tolist() == [mark, d, e, mark, mark, mark]
+
+
+def test_a_zero_inside_a_document_is_no_mark(tmp_path: Path) -> None:
+    write_domain(tmp_path, "binary", [b"\0\1\0", b"\2"])
+    assert load_domains(tmp_path)[0].window(0, 6).tolist() == [256, 0, 1, 0, 256, 2]
+
+
+def sampler(corpus: Path, seed: int = 3) -> BatchSampler:
+    return BatchSampler(load_domains(corpus), DEFAULT_MIX, batch=6, length=20, seed=seed)
+
+
+def test_batches_do_not_depend_on_history(corpus: Path) -> None:
+    one, other = sampler(corpus), sampler(corpus)
+    forwards = [one.batch(i) for i in range(8)]
+    backwards = [other.batch(i) for i in reversed(range(8))][::-1]
+    for a, b in zip(forwards, backwards, strict=True):
+        assert a.tolist() == b.tolist()
+    assert len({batch.tobytes() for batch in forwards}) == 8
+    assert sampler(corpus, seed=4).batch(0).tolist() != forwards[0].tolist()
+
+
+def test_batches_are_tokens(corpus: Path) -> None:
+    batch = sampler(corpus).batch(1)
+    assert batch.shape == (6, 20)
+    assert batch.dtype == np.int64
+    assert (batch[:, 0] == BEGIN_OF_BLOCK).all()
+    assert batch.min() >= 0
+    assert batch.max() <= BEGIN_OF_BLOCK
+
+
+def test_windows_start_at_documents_now_and_then(corpus: Path) -> None:
+    batch = np.concatenate([sampler(corpus).batch(i) for i in range(40)])
+    starts = [bytes(row[1:7].astype(np.uint8).tolist()) for row in batch if max(row[1:7]) < 256]
+    known = [d[:6] for d in (*TEXT.splitlines(), JSON)]
+    assert sum(s in known for s in starts) >= len(batch) // 30
+
+
+def test_every_domain_is_drawn(corpus: Path) -> None:
+    batch = np.concatenate([sampler(corpus).batch(i) for i in range(20)])
+    braces = (batch == ord("{")).any(1)
+    assert 0.2 < braces.mean() < 0.8
+
+
+def test_a_domain_without_a_weight_is_an_error(corpus: Path) -> None:
+    write_domain(corpus, "martian", [b"x"])
+    with pytest.raises(ValueError, match="martian"):
+        sampler(corpus)
+
+
+def test_a_folder_without_corpora_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        load_domains(tmp_path)
+
+
+BAD_INDEXES = {
+    "empty": [],
+    "does not start at 0": [1, 4],
+    "ends too early": [0, 3],
+    "ends too late": [0, 5],
+    "falls": [0, 3, 2, 4],
+    "repeats": [0, 2, 2, 4],
+}
+
+
+@pytest.mark.parametrize("offsets", BAD_INDEXES.values(), ids=BAD_INDEXES)
+def test_damaged_indexes_are_errors(tmp_path: Path, offsets: list[int]) -> None:
+    write_domain(tmp_path, "code", [b"abc"])
+    (tmp_path / "code.idx").write_bytes(np.array(offsets, dtype="<u8").tobytes())
+    with pytest.raises(ValueError, match=r"code\.idx"):
+        load_domains(tmp_path)
+
+
+def test_budget() -> None:
+    for minutes, size in ((0, 0), (1, 1)):
+        with pytest.raises(ValueError, match="either minutes or bytes"):
+            Budget(TrainConfig(minutes=minutes, bytes=size))
+    by_bytes, by_minutes = Budget(TrainConfig(bytes=1000)), Budget(TrainConfig(minutes=2))
+    assert [by_bytes.progress(1e9, n) for n in (0, 250, 1000, 2000)] == [0, 0.25, 1, 1]
+    assert [by_minutes.progress(s, 10**9) for s in (0, 30, 120, 300)] == [0, 0.25, 1, 1]
+
+
+def test_rate_rises_stays_and_falls_to_zero() -> None:
+    budget = Budget(TrainConfig(bytes=1, warmup_steps=10, decay_share=0.5))
+    assert [budget.rate(0.0, step) for step in (0, 4, 9, 50)] == [0.1, 0.5, 1.0, 1.0]
+    assert [budget.rate(p, 100) for p in (0.5, 0.75, 1.0)] == [1.0, 0.5, 0.0]
+
+
+def fresh_model() -> ByteTransformer:
+    torch.manual_seed(0)
+    return ByteTransformer(TINY)
+
+
+def silent(_line: str) -> None:
+    pass
+
+
+def weights(run: Path) -> dict[str, npt.NDArray[np.float32]]:
+    return {k: v.numpy() for k, v in load_file(run / "model.safetensors").items()}
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_training_learns_and_its_result_compresses(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    before = train(fresh_model(), corpus, tmp_path / "none", replace(SHORT, bytes=1), CPU, silent)
+    lines: list[str] = []
+    after = train(fresh_model(), corpus, run, SHORT, CPU, lines.append)
+    assert set(after) == {"en_books", "mean"}
+    assert before["mean"] > 7
+    assert after["mean"] < before["mean"] - 1.5
+
+    rows = csv_rows(run / "metrics.csv")
+    assert [row["step"] for row in rows] == ["100"]
+    assert 0 < float(rows[0]["bpb"]) < 8
+    assert int(rows[0]["bytes"]) == 100 * 4 * 32
+    assert abs(float(csv_rows(run / "heldout.csv")[-1]["mean"]) - after["mean"]) < 1e-4
+    assert any("bpb" in line for line in lines)
+    assert json.loads((run / "train.json").read_text())["batch"] == 4
+
+    checkpoint = (run / "checkpoint.safetensors").read_bytes()
+    header = json.loads(checkpoint[8 : 8 + int.from_bytes(checkpoint[:8], "little")])
+    assert json.loads(header["__metadata__"]["state"])["step"] == 110
+    for path in run.iterdir():  # nothing that unpickling could run
+        assert path.suffix in {".safetensors", ".json", ".csv"}
+
+    write_domain(corpus, "code.valid", [JSON])
+    model_id = export_folder(run, corpus, tmp_path / "model")
+    archive = nncodec.compress(TEXT, model=str(tmp_path / "model"))
+    info = nncodec.info(archive)
+    assert info.models == [model_id.hex()]
+    assert info.bits_per_byte < 7
+    engine = nncodec.api.load_codec(str(tmp_path / "model")).engine
+    assert decode_with(engine, archive) == TEXT
+    assert export_folder(run, corpus, run) == model_id  # in place, the same
+
+
+def decode_with(engine: nncodec.codec.Engine, archive: bytes) -> bytes:
+    sink = io.BytesIO()
+    nncodec.codec.decompress_stream(io.BytesIO(archive), sink, lambda _id: engine)
+    return sink.getvalue()
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def test_a_stopped_run_ends_as_an_uninterrupted_one(corpus: Path, tmp_path: Path) -> None:
+    config = replace(SHORT, save_every_s=0.0)  # after every step
+
+    def stop(_line: str) -> None:
+        raise Stopped
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(fresh_model(), corpus, whole, config, CPU, silent)
+    with pytest.raises(Stopped):
+        train(fresh_model(), corpus, parts, config, CPU, stop)
+    assert not (parts / "model.safetensors").exists()
+    assert not list(parts.glob("*.tmp"))
+    other_start = tiny_float_model(99)  # what the checkpoint holds counts, not the start
+    train(other_start, corpus, parts, config, CPU, silent)
+    for name, value in weights(whole).items():
+        assert (weights(parts)[name] == value).all(), name
+
+
+def test_a_finished_run_stays_as_it_is(corpus: Path, tmp_path: Path) -> None:
+    config = replace(SHORT, bytes=4 * 32 * 5)
+    train(fresh_model(), corpus, tmp_path / "run", config, CPU, silent)
+    before = weights(tmp_path / "run")
+    train(fresh_model(), corpus, tmp_path / "run", config, CPU, silent)
+    for name, value in weights(tmp_path / "run").items():
+        assert (before[name] == value).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_export_refuses_what_is_not_finite(value: float) -> None:
+    model = tiny_float_model(1)
+    with torch.no_grad():
+        model.blocks[0].mlp.up.weight[3, 3] = value
+    with pytest.raises(InvalidModelError, match=r"blocks\.0\.mlp\.up"):
+        export(model, np.zeros((1, 8), np.int64))
+
+
+def test_export_refuses_what_exact_arithmetic_cannot_hold() -> None:
+    model = tiny_float_model(1)
+    with torch.no_grad():
+        model.head.weight[0, 0] = 1e6
+    with pytest.raises(InvalidModelError, match="head"):
+        export(model, np.zeros((1, 8), np.int64))
+
+
+def test_export_of_a_fresh_model_is_usable() -> None:
+    """Training starts with zero matrices; their scales are floored, not zero."""
+    model = export(fresh_model(), np.zeros((1, 8), np.int64))
+    assert len(model.model_id) == 16
+
+
+def test_export_survives_a_value_channel_that_calibration_leaves_silent() -> None:
+    model = tiny_float_model(4)
+    with torch.no_grad():
+        model.embed.weight[:, 0] = 0.0
+        model.blocks[0].attention.qkv.weight[-1] = 0.0
+        model.blocks[0].attention.qkv.weight[-1, 0] = 0.2
+    export(model, np.arange(16)[None])
+
+
+def test_float_model_folder_there_and_back(tmp_path: Path) -> None:
+    model = tiny_float_model(2)
+    model.save_pretrained(tmp_path)
+    back = ByteTransformer.from_pretrained(tmp_path)
+    for (name, a), b in zip(model.state_dict().items(), back.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InvalidModelError, match=str(tmp_path)):
+        ByteTransformer.from_pretrained(tmp_path)
+
+
+def test_domain_windows_never_leave_the_data() -> None:
+    domain = Domain("code", np.arange(10, dtype=np.uint8), np.array([0]))
+    for at in range(10):
+        assert len(domain.window(at, 7)) == 7
