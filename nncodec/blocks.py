@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK_SIZE = 1 << 24  # 16 MiB
-MAX_LANES = 1024
+MAX_LANES = 256
 LANE_BYTES = 8192  # shorter lanes step faster together and lose more at their starts: docs/lanes.md
 DEFAULT_LANES = 256
 PREFIX_BYTES = 1024

@@ -119,6 +119,8 @@ class ModelConfig:
         picked: dict[str, Any] = {
             name: tuple(v) if isinstance(v := values[name], list) else v for name in names
         }
+        if not picked["rope_multipliers"]:
+            raise InvalidModelError("config must list rope_multipliers, two channels to each")
         try:
             return cls(**picked)
         except TypeError as error:
@@ -130,7 +132,7 @@ class ModelConfig:
         path = folder / "config.json"
         try:
             values = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InvalidModelError(f"{path}: cannot read the model's config ({error})") from error
         if not isinstance(values, dict):
             raise InvalidModelError(f"{path}: not a JSON object")

@@ -134,7 +134,9 @@ def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
     Leaves ``source`` at the first payload. Raises CorruptDataError for a foreign file or a damaged
     header, TruncatedError, UnsupportedVersionError.
     """
-    start = source.read(len(MAGIC))
+    start = b""
+    while len(start) < len(MAGIC) and (piece := source.read(len(MAGIC) - len(start))):
+        start += piece  # a raw pipe may give less than was asked for
     if not start and not first:
         return None
     if start != MAGIC:

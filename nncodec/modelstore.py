@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from nncodec.errors import InvalidModelError, ModelNotFoundError
@@ -31,7 +30,7 @@ def search_path() -> list[Path]:
     """Folders that hold model folders, in order of preference."""
     home = os.environ.get("NNCODEC_HOME")
     own = Path(home) if home else Path.home() / ".nncodec" / "models"
-    package = Path(str(files("nncodec")))
+    package = Path(__file__).resolve().parent
     # Installed wheels carry the models inside the package; a source tree has them beside it.
     return [package / "models", package.parent / "models", own]
 

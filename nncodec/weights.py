@@ -107,5 +107,5 @@ class EngineModel:
             return cls(config, load_file(folder / WEIGHTS_FILE))
         except InvalidModelError as error:
             raise InvalidModelError(f"{folder}: {error}") from error
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
             raise InvalidModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error})") from error

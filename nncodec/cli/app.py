@@ -111,7 +111,7 @@ def compress(
             return
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
-        if rm and not keep and name != files.STDIO:
+        if rm and not keep and name != files.STDIO and target.is_file():
             commands.verify(str(target), thread_count(threads), bool(quiet))
             os.unlink(name)
             if verbose:
@@ -147,7 +147,7 @@ def decompress(
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
-        if rm and not keep and name != files.STDIO and target is not None:
+        if rm and not keep and name != files.STDIO and target is not None and target.is_file():
             os.unlink(name)
 
     each(names, work)

@@ -27,9 +27,9 @@ def transform(
             files.check_overwrite(name, target, force)
         with progress_bar(name, total, quiet) as progress:
             if target is None:
-                sizes = work(source, sys.stdout.buffer, progress)
-                sys.stdout.buffer.flush()
-                return sizes
+                # Our own buffer: sys.stdout.buffer may be raw, and raw writes may fall short.
+                with open(sys.stdout.fileno(), "wb", closefd=False) as sink:
+                    return work(source, sink, progress)
             with files.atomic_output(target, name) as sink:
                 return work(source, sink, progress)
 

@@ -157,7 +157,7 @@ NB_MODULE(_core, m) {
 
   nb::class_<nncodec::RangeEncoder>(m, "RangeEncoder")
       .def(nb::init<>())
-      .def("encode", &encode, nb::arg("counts"), nb::arg("symbols"))
+      .def("encode", &encode, nb::arg("counts").noconvert(), nb::arg("symbols").noconvert())
       .def("finish", &finish);
 
   nb::class_<nncodec::RangeDecoder>(m, "RangeDecoder")
@@ -167,7 +167,7 @@ NB_MODULE(_core, m) {
             new (self) nncodec::RangeDecoder(payload.data(), payload.size());
           },
           nb::arg("payload"))
-      .def("decode", &decode, nb::arg("counts"))
+      .def("decode", &decode, nb::arg("counts").noconvert())
       .def("finish", &nncodec::RangeDecoder::finish);
 
   nb::class_<nncodec::Engine>(m, "Engine")
@@ -188,7 +188,7 @@ NB_MODULE(_core, m) {
   nb::class_<nncodec::State>(m, "State")
       .def(nb::init<nncodec::Engine&>(), nb::arg("engine"), nb::keep_alive<1, 2>())
       .def("fork", &nncodec::State::fork, nb::arg("lanes"))
-      .def("advance", &advance, nb::arg("tokens"));
+      .def("advance", &advance, nb::arg("tokens").noconvert());
 
   m.def("available_isas", &nncodec::available_isas);
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nncodec import _core
 from nncodec._core import available_isas
+from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.errors import NNCodecError
 from nncodec.numerics import rope_table
 from nncodec.weights import EngineModel
@@ -25,7 +26,8 @@ class NativeEngine:
     """A model's weights, packed for this machine's instruction set. ``start()`` gives a state."""
 
     def __init__(self, model: EngineModel, threads: int | None = None, isa: str = "") -> None:
-        config = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(model.config).items()}
+        shape = asdict(model.config)
+        config = {k: list(v) if isinstance(v, tuple) else v for k, v in shape.items()}
         cos, sin = rope_table(model.config.rope_period)
         isa = isa or os.environ.get("NNCODEC_ISA", "")
         try:
@@ -54,4 +56,6 @@ class NativeState:
 
     def advance(self, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """(B, T) tokens in [0, 256] -> (B, T, 256) counts. Raises ValueError for bad tokens."""
+        if tokens.size and not 0 <= int(tokens.min()) <= int(tokens.max()) <= BEGIN_OF_BLOCK:
+            raise ValueError(f"tokens must lie in 0..{BEGIN_OF_BLOCK}")  # before the cast below
         return self.core.advance(np.ascontiguousarray(tokens, dtype=np.int32))

@@ -59,9 +59,8 @@ class KeyValueCache:
     def __init__(self, engine: ReferenceEngine, window: int, lanes: int) -> None:
         G, C = engine.config.n_kv_heads, engine.config.head_dim
         self.window, self.length = window, 0
-        self.keys = torch.zeros(lanes, G, 0, C, device=engine.device)
-        self.values = torch.zeros(lanes, G, 0, C, device=engine.device)
-        self.key_scales = torch.zeros(lanes, G, 0, device=engine.device)
+        empty = torch.zeros(lanes, G, 0, C, device=engine.device, dtype=torch.float32)
+        self.keys, self.values, self.key_scales = empty, empty, empty[..., 0]
 
     def append(self, keys: Tensor, values: Tensor, key_scales: Tensor) -> tuple[Tensor, ...]:
         """Add T positions; return what their queries may see: at most window - 1 + T positions."""
@@ -116,8 +115,10 @@ class State:
             return np.empty((*tokens.shape, 256), dtype=np.int32)
         if int(tokens.min()) < 0 or int(tokens.max()) > BEGIN_OF_BLOCK:
             raise ValueError(f"tokens must lie in 0..{BEGIN_OF_BLOCK}")
-        logits = self.logits(torch.from_numpy(tokens.astype(np.int64)).to(self.engine.device))
-        counts: npt.NDArray[np.int32] = counts_from_logits(logits).to(torch.int32).cpu().numpy()
+        device = self.engine.device
+        with torch.autocast(device.type, enabled=False):  # a caller's autocast would change bits
+            logits = self.logits(torch.from_numpy(tokens.astype(np.int64)).to(device))
+            counts: npt.NDArray[np.int32] = counts_from_logits(logits).to(torch.int32).cpu().numpy()
         return counts
 
     def logits(self, tokens: Tensor) -> Tensor:

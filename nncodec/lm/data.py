@@ -31,17 +31,21 @@ DEFAULT_MIX = {
 
 @dataclass(frozen=True)
 class Domain:
-    """One memory-mapped stream of documents. ``starts`` are byte offsets of documents, sorted."""
+    """One memory-mapped stream of documents, each closed by a separator byte.
+
+    ``starts`` are byte offsets of documents, sorted; ``ends`` those just after separators.
+    """
 
     name: str
     data: npt.NDArray[np.uint8]
     starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
 
     def window(self, at: int, length: int) -> npt.NDArray[np.int64]:
         """``length`` tokens: the block mark, then bytes from ``at`` with separators as marks."""
         body = self.data[at : at + length - 1].astype(np.int64)
-        low, high = np.searchsorted(self.starts, (at + 1, at + len(body) + 1))
-        body[self.starts[low:high] - 1 - at] = BEGIN_OF_BLOCK  # the byte before a document
+        low, high = np.searchsorted(self.ends, (at + 1, at + len(body) + 1))
+        body[self.ends[low:high] - 1 - at] = BEGIN_OF_BLOCK
         tokens = np.full(length, BEGIN_OF_BLOCK, dtype=np.int64)
         tokens[1 : 1 + len(body)] = body
         return tokens
@@ -60,9 +64,9 @@ def load_domains(folder: Path, split: str = "train") -> list[Domain]:
             continue
         offsets = np.fromfile(path.with_suffix(".idx"), dtype="<u8").astype(np.int64)
         data = np.memmap(path, dtype=np.uint8, mode="r")
-        if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
+        if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
             raise ValueError(f"{path.with_suffix('.idx')}: offsets do not cover {path.name}")
-        domains.append(Domain(name, data, offsets[:-1]))
+        domains.append(Domain(name, data, offsets[:-1], offsets[1:]))
     if not domains:
         raise FileNotFoundError(f"{folder}: no *{suffix} files; unpack the training corpora there")
     return domains

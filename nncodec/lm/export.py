@@ -73,8 +73,11 @@ def export(model: ByteTransformer, calibration: npt.NDArray[np.int64]) -> Engine
     put("head", model.head.weight, LOG2_E)
     ranges = value_ranges(model, torch.from_numpy(calibration))
     for i, (block, top) in enumerate(zip(blocks(model), ranges, strict=True)):
-        step = top.clamp(min=1e-3) * VALUE_HEADROOM / 127  # value of one code, by channel
         qkv = block.attention.qkv.weight
+        # Value of one code, by channel. A channel that was silent in calibration still needs a
+        # scale (its row's, over this) that exact arithmetic allows.
+        row_scale = qkv[-values:].abs().amax(1).clamp(min=127 * MIN_SCALE) / 127
+        step = torch.maximum(top * (VALUE_HEADROOM / 127), row_scale * (2 / MAX_SCALE))
         factor = torch.ones(len(qkv))
         factor[-values:] = 1 / step
         put(f"blocks.{i}.qkv", qkv, factor)

@@ -48,7 +48,9 @@ class NNCodecForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """ByteTransformer has initialised itself."""
+        """Fill the tables: transformers builds on the meta device, where they hold nothing."""
+        if isinstance(module, ByteTransformer):
+            module.fill_tables()
 
     def forward(self, input_ids: Tensor, labels: Tensor | None = None, **_: Any) -> CausalLMOutput:
         """(B, T) -> logits (B, T, 256); with ``labels`` (the same bytes) also the mean nats."""

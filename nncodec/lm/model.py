@@ -122,12 +122,19 @@ class ByteTransformer(nn.Module):
         self.embed = nn.Embedding(config.vocab_size, D)
         self.blocks = nn.ModuleList(Block(config, w) for w in config.windows)
         self.head = nn.Linear(D, 256, bias=False)
-        cos, sin = rope_table(config.rope_period)
-        self.register_buffer("cos_table", torch.from_numpy(cos), persistent=False)
-        self.register_buffer("sin_table", torch.from_numpy(sin), persistent=False)
-        turns = torch.tensor(config.rope_multipliers, dtype=torch.int64)
+        for name in ("cos_table", "sin_table"):
+            self.register_buffer(name, torch.empty(config.rope_period), persistent=False)
+        turns = torch.empty(config.head_dim // 2, dtype=torch.int64)
         self.register_buffer("turns", turns, persistent=False)
+        self.fill_tables()
         self.init_weights()
+
+    def fill_tables(self) -> None:
+        """Write the rotary tables, which follow from the config and are not saved."""
+        cos, sin = rope_table(self.config.rope_period)
+        self.cos_table.copy_(torch.from_numpy(cos))
+        self.sin_table.copy_(torch.from_numpy(sin))
+        self.turns.copy_(torch.tensor(self.config.rope_multipliers))
 
     def init_weights(self) -> None:
         D = self.config.d_model
