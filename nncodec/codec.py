@@ -27,7 +27,7 @@ from nncodec.blocks import (
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.container import MODEL_ID_BYTES, Block, Frame, Kind, read_exactly, read_frame
 from nncodec.errors import CorruptDataError, NNCodecError, TruncatedError
-from nncodec.numerics import COUNT_TOTAL
+from nncodec.numerics import code_length
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
 POSITIONS_A_CALL = 128  # more would compare every position with too many that it cannot see
@@ -158,7 +158,8 @@ def looks_random(data: Bytes, engine: Engine) -> bool:
     marks = np.full((SAMPLE_WINDOWS, 1), BEGIN_OF_BLOCK)
     counts = state.advance(np.concatenate((marks, windows[:, :-1]), 1))
     chosen = np.take_along_axis(counts, windows[..., None].astype(np.int64), -1)
-    return bool(np.log2(COUNT_TOTAL / chosen).mean() >= 8.0)
+    # In integers, so that the choice of kind, too, is the same on every machine.
+    return int(code_length(chosen).sum()) >= 8 * 256 * chosen.size
 
 
 def encode_lanes(data: Bytes, lanes: int, prefix: int, engine: Engine, progress: Progress) -> bytes:

@@ -30,6 +30,17 @@ EXP2_COEFFICIENTS = tuple(
 ROPE_BITS = 14
 
 
+# 256 * log2(1 + i / 256), rounded: no entry is near a rounding boundary (tested).
+LOG2_TABLE = np.array([round(256 * math.log2(1 + i / 256)) for i in range(256)])
+
+
+def code_length(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Cost of symbols with these counts of 2^24, in 256ths of a bit, to about half of one."""
+    mantissa, exponent = np.frexp(counts.astype(np.float64))  # exact: counts = m 2^e, m in [.5, 1)
+    fraction = LOG2_TABLE[(mantissa * 512).astype(np.int64) - 256]
+    return 256 * (COUNT_BITS + 1 - exponent.astype(np.int64)) - fraction
+
+
 def rope_table(period: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """cos and sin of ``2 pi j / period`` for j in [0, period), as multiples of 2^-14 in float32.
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Sets up a fresh environment, compresses a real file with nano, gives it back, and compares sizes.
-# usage: scripts/demo.sh [FILE]     (default: the C++ and Python sources of this project as one text)
+# usage: scripts/demo.sh [FILE]     (default: the documents of this project as one text)
 set -euo pipefail
 file=${1:+$(realpath "$1")}
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "train"
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" ""
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ -n "$file" ]; then cp "$file" "$work/input"; else cat README.md docs/*.md >"$work/input"; fi

@@ -185,7 +185,7 @@ REJECTED = {
     ),
     "too many lanes": (
         forge(MODEL + 2 * varint(5000) + coded_row(1, lanes=MAX_LANES + 1), flags=1),
-        "lane count is 1025, at most 1024",
+        "lane count is 257, at most 256",
     ),
     "prefix longer than its block": (
         forge(MODEL + b"\x03\x03" + coded_row(1, prefix=4), flags=1),

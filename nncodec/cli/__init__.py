@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from types import FrameType
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     try:
         from nncodec.cli.app import app
 

@@ -64,7 +64,12 @@ def load_domains(folder: Path, split: str = "train") -> list[Domain]:
             continue
         offsets = np.fromfile(path.with_suffix(".idx"), dtype="<u8").astype(np.int64)
         data = np.memmap(path, dtype=np.uint8, mode="r")
-        if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
+        if (
+            len(offsets) < 2
+            or offsets[0] != 0
+            or offsets[-1] != len(data)
+            or (np.diff(offsets) < 1).any()
+        ):
             raise ValueError(f"{path.with_suffix('.idx')}: offsets do not cover {path.name}")
         domains.append(Domain(name, data, offsets[:-1], offsets[1:]))
     if not domains:

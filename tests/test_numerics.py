@@ -1,4 +1,4 @@
-"""The rotary table is the same on every machine: no entry is close to a rounding boundary."""
+"""Tables are the same on every machine: no entry is close to a rounding boundary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nncodec.config import ModelConfig
-from nncodec.numerics import ROPE_BITS, rope_table
+from nncodec.numerics import LOG2_TABLE, ROPE_BITS, code_length, rope_table
 
 PERIOD = ModelConfig().rope_period
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
@@ -62,3 +62,18 @@ def test_table_is_what_it_always_was() -> None:
     codes = np.concatenate((cos, sin)) * np.float32(1 << ROPE_BITS)
     digest = hashlib.sha256(codes.astype("<i4").tobytes()).hexdigest()
     assert digest == "fbb0cd09b8a8802c8c92b6d9edfed7a2b468aebcb5585ee50d2e80966509d6ff"
+
+
+def test_log2_table_is_rounded_right_and_far_from_boundaries() -> None:
+    with localcontext() as context:
+        context.prec = 40
+        for i, code in enumerate(LOG2_TABLE.tolist()):
+            true = 256 * (1 + Decimal(i) / 256).ln() / Decimal(2).ln()
+            assert abs(true - code) < Decimal("0.5") - Decimal("1e-9"), i
+
+
+def test_code_length_is_near_the_logarithm() -> None:
+    counts = np.unique(np.geomspace(1, 1 << 24, 5000).astype(np.int32))
+    exact = 256 * (24 - np.log2(counts))
+    assert np.abs(code_length(counts) - exact).max() < 2
+    assert code_length(np.array([1 << 24, 1 << 16, 1], dtype=np.int32)).tolist() == [0, 2048, 6144]

@@ -1,0 +1,68 @@
+"""Archives minted once by scripts/make_golden.py: they decode forever, and sizes do not drift.
+
+A change that alters any archive of the shipped model shows here, and must be meant.
+"""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nncodec
+from nncodec import modelstore
+from nncodec.codec import Codec
+from nncodec.engine.native import NativeEngine, available_isas
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+SAMPLES = ROOT / "corpora" / "samples"
+with (GOLDEN / "sizes.csv").open() as table:
+    ROWS = list(csv.DictReader(table))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["archive"])
+def test_golden_archives_decode(row: dict[str, str]) -> None:
+    archive = (GOLDEN / row["archive"]).read_bytes()
+    sample = (SAMPLES / row["sample"]).read_bytes()
+    assert (len(sample), len(archive)) == (int(row["bytes"]), int(row["archive_bytes"]))
+    assert nncodec.decompress(archive) == sample
+
+
+@pytest.mark.parametrize("isa", available_isas())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_instruction_set_writes_the_golden_bytes(isa: str, threads: int) -> None:
+    """The same bytes from every kernel and thread count, and the ones that were minted."""
+    weights = modelstore.find("nano")
+    codec = Codec(NativeEngine(weights, threads, isa), weights.model_id)
+    for row in ROWS:
+        if int(row["bytes"]) < 40_000 or isa != "portable":
+            data = (SAMPLES / row["sample"]).read_bytes()
+            golden = (GOLDEN / row["archive"]).read_bytes()
+            assert codec.compress(np.frombuffer(data, dtype=np.uint8)) == golden
+
+
+def test_samples_come_from_their_script(tmp_path: Path) -> None:
+    """prose.txt is frozen, the others are generated: same seed, same bytes, on any Python."""
+    script = ROOT / "scripts" / "make_samples.py"
+    subprocess.run([sys.executable, script, tmp_path], check=True)
+    for path in tmp_path.iterdir():
+        if path.name != "prose.txt":
+            assert path.read_bytes() == (SAMPLES / path.name).read_bytes(), path.name
+
+
+def test_manifest_is_current() -> None:
+    script = ROOT / "scripts" / "make_manifest.py"
+    subprocess.run([sys.executable, script, "--check"], check=True)
+
+
+def test_the_worked_example_of_the_format_document() -> None:
+    """docs/format.md spells out an archive byte by byte; it is the one that compress makes."""
+    text = (ROOT / "docs" / "format.md").read_text("utf-8")
+    lines = text.split("## Example")[1].split("## Changes")[0].splitlines()
+    spelled = bytes.fromhex("".join(line[4:29] for line in lines if line.startswith("    ")))
+    assert nncodec.compress(bytes(300_000)) == spelled
