@@ -281,6 +281,6 @@ def test_float_model_folder_there_and_back(tmp_path: Path) -> None:
 
 
 def test_domain_windows_never_leave_the_data() -> None:
-    domain = Domain("code", np.arange(10, dtype=np.uint8), np.array([0]))
+    domain = Domain("code", np.arange(10, dtype=np.uint8), np.array([0, 10]))
     for at in range(10):
         assert len(domain.window(at, 7)) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,11 +28,25 @@ def transform(
             files.check_overwrite(name, target, force)
         with progress_bar(name, total, quiet) as progress:
             if target is None:
-                # Our own buffer: sys.stdout.buffer may be raw, and raw writes may fall short.
-                with open(sys.stdout.fileno(), "wb", closefd=False) as sink:
-                    return work(source, sink, progress)
+                return to_stdout(source, work, progress)
             with files.atomic_output(target, name) as sink:
                 return work(source, sink, progress)
+
+
+def to_stdout(source: BinaryIO, work: Work, progress: Progress) -> Sizes:
+    """Run ``work`` into standard output, which may be unbuffered: raw writes may fall short."""
+    out: BinaryIO = sys.stdout.buffer
+    if not isinstance(out, io.RawIOBase):
+        sizes = work(source, out, progress)
+        out.flush()
+        return sizes
+    buffered = io.BufferedWriter(out)
+    try:
+        sizes = work(source, buffered, progress)
+        buffered.flush()
+    finally:
+        buffered.detach()
+    return sizes
 
 
 def encoder(model: str, threads: int) -> Work:

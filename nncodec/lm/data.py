@@ -33,19 +33,18 @@ DEFAULT_MIX = {
 class Domain:
     """One memory-mapped stream of documents, each closed by a separator byte.
 
-    ``starts`` are byte offsets of documents, sorted; ``ends`` those just after separators.
+    ``offsets`` (n + 1) bound the documents: number i is ``data[offsets[i] : offsets[i + 1] - 1]``.
     """
 
     name: str
     data: npt.NDArray[np.uint8]
-    starts: npt.NDArray[np.int64]
-    ends: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
 
     def window(self, at: int, length: int) -> npt.NDArray[np.int64]:
         """``length`` tokens: the block mark, then bytes from ``at`` with separators as marks."""
         body = self.data[at : at + length - 1].astype(np.int64)
-        low, high = np.searchsorted(self.ends, (at + 1, at + len(body) + 1))
-        body[self.ends[low:high] - 1 - at] = BEGIN_OF_BLOCK
+        low, high = np.searchsorted(self.offsets, (at + 1, at + len(body) + 1))
+        body[self.offsets[low:high] - 1 - at] = BEGIN_OF_BLOCK  # the byte that closes one
         tokens = np.full(length, BEGIN_OF_BLOCK, dtype=np.int64)
         tokens[1 : 1 + len(body)] = body
         return tokens
@@ -71,7 +70,7 @@ def load_domains(folder: Path, split: str = "train") -> list[Domain]:
             or (np.diff(offsets) < 1).any()
         ):
             raise ValueError(f"{path.with_suffix('.idx')}: offsets do not cover {path.name}")
-        domains.append(Domain(name, data, offsets[:-1], offsets[1:]))
+        domains.append(Domain(name, data, offsets))
     if not domains:
         raise FileNotFoundError(f"{folder}: no *{suffix} files; unpack the training corpora there")
     return domains
@@ -97,7 +96,7 @@ class BatchSampler:
         for pick in rng.choice(len(self.domains), self.batch_size, p=self.weights):
             domain = self.domains[pick]
             if rng.random() < 0.1:
-                at = int(domain.starts[rng.integers(len(domain.starts))])
+                at = int(domain.offsets[rng.integers(len(domain.offsets) - 1)])
             else:
                 at = int(rng.integers(max(1, len(domain.data) - self.length)))
             rows.append(domain.window(at, self.length))
