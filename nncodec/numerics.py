@@ -38,7 +38,8 @@ def code_length(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """Cost of symbols with these counts of 2^24, in 256ths of a bit, to about half of one."""
     mantissa, exponent = np.frexp(counts.astype(np.float64))  # exact: counts = m 2^e, m in [.5, 1)
     fraction = LOG2_TABLE[(mantissa * 512).astype(np.int64) - 256]
-    return 256 * (COUNT_BITS + 1 - exponent.astype(np.int64)) - fraction
+    length: npt.NDArray[np.int64] = 256 * (COUNT_BITS + 1 - exponent.astype(np.int64)) - fraction
+    return length
 
 
 def rope_table(period: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
