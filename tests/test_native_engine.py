@@ -209,3 +209,20 @@ def test_a_forked_process_can_compress() -> None:
     except subprocess.TimeoutExpired:
         pytest.fail("the child hangs")
     assert result.returncode == 0, python_fails(result)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the hazard that this tests
+def test_a_forked_child_can_go_on(tiny_model: EngineModel) -> None:
+    """Worker pools fork processes; the engine's threads do not come along."""
+    engine = NativeEngine(tiny_model, threads=2)
+    tokens = np.arange(40, dtype=np.int64).reshape(20, 2)
+    state = engine.start()
+    state.fork(20)
+    want = state.advance(tokens)
+    child = os.fork()
+    if child == 0:
+        state = engine.start()
+        state.fork(20)
+        os._exit(0 if (state.advance(tokens) == want).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -4,6 +4,10 @@
 #include <stdexcept>
 #include <utility>
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 namespace nncodec {
 
 namespace {
@@ -60,7 +64,19 @@ Scratch::Scratch(const Model& m)
   acc.resize(static_cast<std::size_t>(kMaxRows) * wide);
 }
 
-Pool::Pool(int threads) {
+namespace {
+
+long current_process() {
+#if defined(_WIN32)
+  return 0;  // no fork there
+#else
+  return getpid();
+#endif
+}
+
+}  // namespace
+
+Pool::Pool(int threads) : process_(current_process()) {
   for (int i = 1; i < threads; ++i) {
     workers_.emplace_back([this] {
       for (unsigned seen = 0;;) {
@@ -74,7 +90,13 @@ Pool::Pool(int threads) {
   }
 }
 
+bool Pool::forked() const { return current_process() != process_; }
+
 Pool::~Pool() {
+  if (forked()) {
+    for (std::thread& worker : workers_) worker.detach();
+    return;
+  }
   stop_ = true;
   ++round_;
   round_.notify_all();
@@ -89,7 +111,7 @@ void Pool::run(int n, const std::function<void(int)>& work) {
   work_ = &work;
   limit_ = n;
   next_ = 0;
-  if (workers_.empty() || n == 1) return take();
+  if (workers_.empty() || n == 1 || forked()) return take();
   busy_ = static_cast<int>(workers_.size());
   ++round_;
   round_.notify_all();

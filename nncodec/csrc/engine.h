@@ -15,7 +15,8 @@ namespace nncodec {
 // Instruction sets that this machine runs and this build holds, best first.
 std::vector<std::string> available_isas();
 
-// Threads that wait for work; `run` hands out the indices 0..n-1 and returns when all are done.
+// Threads that wait for work; `run` hands out the indices 0..n-1 and returns when all are done. In a
+// forked child, where the threads do not exist, the caller does all of the work.
 class Pool {
  public:
   explicit Pool(int threads);
@@ -27,6 +28,8 @@ class Pool {
 
  private:
   void take();
+  bool forked() const;
+  const long process_;
   std::vector<std::thread> workers_;
   const std::function<void(int)>* work_ = nullptr;
   std::atomic<int> next_{0}, limit_{0}, busy_{0};
