@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     engine = NativeEngine(modelstore.find(arguments.model))
     with arguments.csv.open("w", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "bytes", "bytes_a_lane", "lanes", "prefix", "payload", "loss_pct"])
         for path in arguments.files:
             data = np.frombuffer(path.read_bytes(), dtype=np.uint8)

@@ -86,7 +86,7 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
         with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
+            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 

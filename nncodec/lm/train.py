@@ -154,7 +154,7 @@ class MetricsLog:
     def write(self, row: dict[str, float]) -> None:
         fresh = not self.path.exists()
         with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             if fresh:
                 writer.writerow(row)
             writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
