@@ -2,7 +2,8 @@
 
 usage: python scripts/measure_files.py -m nano --csv OUT.csv [--decode] FILE|FOLDER...
 
-Sizes are deterministic; measure_speed.py measures speed. Classical codecs: gzip -9, bzip2 -9 and xz -9e from Python's library;
+Sizes are deterministic; measure_speed.py measures speed. Classical codecs: gzip -9, bzip2 -9 and
+xz -9e from Python's library;
 bzip3 (-b 16) where the command is installed. --decode verifies each round trip as well.
 """
 
