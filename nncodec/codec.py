@@ -177,10 +177,10 @@ def encode_lanes(data: Bytes, lanes: int, prefix: int, engine: Engine, progress:
             step = slice(start, start + stride)
             counts = state.advance(inputs[:, step])
             # Step-major order: all lanes of a step, then the next step.
-            counts = counts.transpose(1, 0, 2).reshape(-1, 256)
-            symbols = grid[:, step].T.reshape(-1)
+            counts = np.ascontiguousarray(counts.transpose(1, 0, 2)).reshape(-1, 256)
+            symbols = np.ascontiguousarray(grid[:, step].T).reshape(-1)
             coded = min(len(part) - start * count, len(symbols))  # lanes that ended come last
-            encoder.encode(np.ascontiguousarray(counts[:coded]), symbols[:coded])
+            encoder.encode(counts[:coded], symbols[:coded])
             progress(coded)
         last = grid[:, -1:].astype(np.int64) if grid.size else last
     return encoder.finish()

@@ -287,3 +287,40 @@ def test_nano_beats_zlib_on_text(nano: str) -> None:
     archive = nncodec.compress(TEXT, model=nano)
     assert nncodec.decompress(archive) == TEXT
     assert len(archive) < len(zlib.compress(TEXT, 9))
+
+
+class CountingState:
+    """A stand-in engine's state, so that every geometry can be tried: counts follow the input."""
+
+    def __init__(self) -> None:
+        self.lanes, self.history = 1, np.zeros((1, 0), dtype=np.int64)
+
+    def fork(self, lanes: int) -> None:
+        self.lanes, self.history = lanes, np.repeat(self.history, lanes, 0)
+
+    def advance(self, tokens: np.ndarray) -> np.ndarray:
+        self.history = np.concatenate((self.history, tokens), 1)
+        favoured = self.history.cumsum(1)[:, -tokens.shape[1] :] % 256
+        counts = np.full((*tokens.shape, 256), 1000, dtype=np.int32)
+        np.put_along_axis(counts, favoured[..., None], (1 << 24) - 255_000, -1)
+        return counts
+
+
+class CountingEngine:
+    def start(self) -> CountingState:
+        return CountingState()
+
+
+@pytest.mark.parametrize("tokens_a_call", [1, 7, 64, 4096])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 8, 50])
+def test_every_geometry(monkeypatch: pytest.MonkeyPatch, lanes: int, tokens_a_call: int) -> None:
+    """Lengths around every multiple: pieces of one position, lanes that end early, no prefix."""
+    monkeypatch.setattr(codec, "TOKENS_A_CALL", tokens_a_call)
+    data = np.random.default_rng(lanes).integers(0, 256, 700).astype(np.uint8)
+    for prefix in (0, 1, 64):
+        for size in [*range(prefix + lanes, prefix + lanes + 40), 511, 512, 513, 641, 700]:
+            block = data[:size]
+            payload = codec.encode_lanes(block, lanes, prefix, CountingEngine(), codec.no_progress)
+            row = container.Block(container.Kind.CODED, size, len(payload), 0, lanes, prefix)
+            got = codec.decode_lanes(row, payload, CountingEngine(), codec.no_progress)
+            assert got == block.tobytes(), (size, prefix)
