@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from types import ModuleType
 
 TRANSFORMERS_AUTO = "transformers.models.auto.modeling_auto"
@@ -19,11 +21,19 @@ def reject_namesake() -> None:
         other = distribution("nncodec")
     except PackageNotFoundError:
         return
-    raise ImportError(
+    why = (
         f"the distribution 'nncodec' {other.version} (Fraunhofer's MPEG-NNC software) is installed "
         "and has the same import name as 'nncodec-lm'; run 'pip uninstall nncodec nncodec-lm' and "
         "then 'pip install nncodec-lm', or keep the two in separate environments"
     )
+    if Path(sys.argv[0]).stem == "nncodec":  # the command: its users want a line, no traceback
+        sys.exit(f"nncodec: {why}")
+    raise ImportError(why)
+
+
+def _register() -> None:
+    with contextlib.suppress(ImportError):  # without torch there is nothing to register
+        importlib.import_module("nncodec.lm.hf")
 
 
 class _AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -53,12 +63,12 @@ class _AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         if self.inner:
             self.inner.exec_module(module)
-        importlib.import_module("nncodec.lm.hf")
+        _register()
 
 
 def register_with_transformers() -> None:
     """Make ``AutoModelForCausalLM`` know our models, now or as soon as it is imported."""
     if TRANSFORMERS_AUTO in sys.modules:
-        importlib.import_module("nncodec.lm.hf")
+        _register()
     else:
         sys.meta_path.insert(0, _AfterImport())

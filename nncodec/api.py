@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -29,6 +30,16 @@ def load_codec(model: str, threads: int | None = None) -> Codec:
 def load_engine_by_id(model_id: bytes, threads: int | None = None) -> Engine:
     """The engine that an archive names; loaded once a process."""
     return NativeEngine(modelstore.find_by_id(model_id), threads)
+
+
+def _forget_engines() -> None:
+    """In a forked child: another thread may have been using an engine at the fork."""
+    load_codec.cache_clear()
+    load_engine_by_id.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_engines)
 
 
 def compress(

@@ -26,7 +26,7 @@ from nncodec.blocks import (
 )
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.container import MODEL_ID_BYTES, Block, Frame, Kind, read_exactly, read_frame
-from nncodec.errors import CorruptDataError, NNCodecError, TruncatedError
+from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.numerics import code_length
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
@@ -151,7 +151,7 @@ def looks_random(data: Bytes, engine: Engine) -> bool:
     """Whether evenly spaced samples cost 8 bits a byte: then the model has nothing to offer."""
     if len(data) < 4 * SAMPLE_WINDOWS * SAMPLE_BYTES:
         return False
-    starts = np.linspace(0, len(data) - SAMPLE_BYTES, SAMPLE_WINDOWS).astype(np.int64)
+    starts = np.arange(SAMPLE_WINDOWS) * (len(data) - SAMPLE_BYTES) // (SAMPLE_WINDOWS - 1)
     windows = data[starts[:, None] + np.arange(SAMPLE_BYTES)]
     state = engine.start()
     state.fork(SAMPLE_WINDOWS)
@@ -198,8 +198,7 @@ def decode_block(row: Block, payload: bytes, engine: Engine | None, progress: Pr
         try:
             data = decode_lanes(row, payload, engine, progress)
         except PayloadError as error:
-            kind = TruncatedError if "early" in str(error) else CorruptDataError
-            raise kind(f"a block is damaged: {error}") from error
+            raise CorruptDataError(f"a block is damaged: {error}") from error
     if row.kind != Kind.CODED:
         progress(row.size)
     if xxh64(data) != row.checksum:
@@ -216,18 +215,15 @@ def decode_lanes(row: Block, payload: bytes, engine: Engine, progress: Progress)
     for size, count in ((row.prefix, 1), (row.size - row.prefix, row.lanes)):
         if count > 1:
             state.fork(count)
-        columns = []
         last = np.repeat(last, count, 0)
-        for step in range(-(-size // count)):
+        grid = np.zeros((count, -(-size // count)), dtype=np.uint8)
+        for step in range(grid.shape[1]):
             active = active_lanes(size, count, step)
             counts = state.advance(last)[:active, 0]
             symbols = np.frombuffer(decoder.decode(counts), dtype=np.uint8)
             progress(active)
-            column = np.zeros(count, dtype=np.uint8)
-            column[:active] = symbols
-            columns.append(column)
-            last = column[:, None].astype(np.int64)
-        if columns:
-            parts.append(from_lanes(np.stack(columns, 1), size))
+            grid[:active, step] = symbols
+            last = grid[:, step : step + 1].astype(np.int64)
+        parts.append(from_lanes(grid, size))
     decoder.finish()
     return np.concatenate(parts).tobytes()

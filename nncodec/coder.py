@@ -61,7 +61,7 @@ class PythonRangeDecoder:
             self.shift()
 
     def shift(self) -> None:
-        if self.position >= len(self.payload) + 8:
+        if self.position + 2 > len(self.payload) + 7:
             raise PayloadError("payload ends too early")
         word = self.payload[self.position : self.position + 2].ljust(2, b"\0")
         self.offset = self.offset << 16 | int.from_bytes(word, "big")

@@ -22,6 +22,7 @@ VOCAB_SIZE = 257
 MAX_WIDTH = 8192
 MAX_LAYERS = 128
 MAX_WINDOW = 4096
+MAX_CACHE_BYTES = 1 << 24  # of keys and values a lane
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class ModelConfig:
         need(
             self.n_kv_heads >= 1 and self.n_heads % self.n_kv_heads == 0,
             f"n_heads {self.n_heads} is no multiple of n_kv_heads {self.n_kv_heads}",
+        )
+        cached = 2 * self.n_kv_heads * self.head_dim * sum(self.windows)
+        need(
+            cached <= MAX_CACHE_BYTES,
+            f"keys and values would take {cached} bytes a lane, {MAX_CACHE_BYTES} are allowed",
         )
         need(all(1 <= w <= MAX_WINDOW for w in self.windows), f"windows not in 1..{MAX_WINDOW}")
         need(

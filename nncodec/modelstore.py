@@ -29,7 +29,7 @@ class Installed:
 def search_path() -> list[Path]:
     """Folders that hold model folders, in order of preference."""
     home = os.environ.get("NNCODEC_HOME")
-    own = Path(home) if home else Path.home() / ".nncodec" / "models"
+    own = Path(home or os.path.expanduser("~/.nncodec/models"))  # "~" stays where it has no meaning
     package = Path(__file__).resolve().parent
     # Installed wheels carry the models inside the package; a source tree has them beside it.
     return [package / "models", package.parent / "models", own]

@@ -11,6 +11,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from nncodec.errors import InvalidModelError
+
 NUMERIC_VERSION = 0
 
 COUNT_BITS = 24  # the 256 counts of a distribution sum to 2^24; each is at least 1
@@ -46,12 +48,15 @@ def rope_table(period: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.flo
     """cos and sin of ``2 pi j / period`` for j in [0, period), as multiples of 2^-14 in float32.
 
     Rounding to 14 bits makes the table independent of the math library: cosines come from float64
-    (error near 1e-16), and no entry of the period in use lies within 1e-9 of a rounding boundary
-    (tested). Multiples of 2^-14 up to 1 are exact in binary32.
+    (error near 1e-16), and a period with an entry within 1e-9 of a rounding boundary is refused:
+    InvalidModelError. Multiples of 2^-14 up to 1 are exact in binary32.
     """
     quarter = period // 4
     scale = 1 << ROPE_BITS
-    wave = [round(scale * math.cos(2 * math.pi * j / period)) for j in range(quarter)]
+    exact = [scale * math.cos(2 * math.pi * j / period) for j in range(quarter)]
+    wave = [round(x) for x in exact]
+    if any(abs(x - code) > 0.5 - 1e-9 for x, code in zip(exact, wave, strict=True)):
+        raise InvalidModelError(f"rope_period {period} has an entry too close to a rounding tie")
     half_turn = np.array([*wave, 0, *(-x for x in wave[:0:-1])], dtype=np.int32)
     cos = np.concatenate((half_turn, -half_turn)).astype(np.float32) / np.float32(scale)
     return cos, np.roll(cos, quarter)

@@ -17,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from nncodec.config import ModelConfig
+from nncodec.container import MODEL_ID_BYTES
 from nncodec.errors import InvalidModelError
 from nncodec.numerics import NUMERIC_VERSION
 
 WEIGHTS_FILE = "engine.safetensors"
-MODEL_ID_BYTES = 16
 MAX_SCALE = 2.0**4  # keeps every product of the forward pass below 2^127: no infinities
 MIN_SCALE = 2.0**-40  # smaller ones could make denormal products, which some hardware flushes
 
@@ -107,5 +107,5 @@ class EngineModel:
             return cls(config, load_file(folder / WEIGHTS_FILE))
         except InvalidModelError as error:
             raise InvalidModelError(f"{folder}: {error}") from error
-        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error})") from error

@@ -2,6 +2,10 @@
 # Sets up a fresh environment, compresses a real file with nano, gives it back, and compares sizes.
 # usage: scripts/demo.sh [FILE]     (default: the documents of this project as one text)
 set -euo pipefail
+if [ $# -gt 0 ] && [ ! -s "$1" ]; then
+  echo "demo.sh: $1: not a file with contents" >&2
+  exit 1
+fi
 file=${1:+$(realpath "$1")}
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" ""
 work=$(mktemp -d)

@@ -9,5 +9,6 @@ PYTHON=${PYTHON:-python3}
   { echo "setup.sh: needs Python 3.10 or newer; set PYTHON" >&2; exit 1; }
 command -v "${CXX:-g++}" >/dev/null || { echo "setup.sh: needs a C++ compiler; set CXX" >&2; exit 1; }
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ".$extras"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ${BUILD_OPTIONS:-} \
+  ".$extras"
 export PATH="$PWD/.venv/bin:$PATH"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Sets up a fresh environment and runs linters, type checks and all tests on the installed package.
 set -euo pipefail
+BUILD_OPTIONS=-Ccmake.define.NNCODEC_WERROR=ON
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "train,dev"
 ruff check .
 ruff format --check .
 mypy
-# The console script does not put the source tree on the path: what is tested is the installed wheel.
+cd tests # out of the source tree's way: what is tested is the installed wheel
 exec pytest "$@"

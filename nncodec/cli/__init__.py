@@ -11,23 +11,33 @@ from types import FrameType
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
+    _open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
     try:
         from nncodec.cli.app import app
 
         app(prog_name="nncodec")
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone; keep Python from complaining again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except ImportError as error:
-        if "nncodec" not in str(error):
-            raise
-        sys.exit(f"nncodec: {error}")
+    except OSError as error:  # standard output itself cannot be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(f"nncodec: (standard output): {(error.strerror or str(error)).lower()}")
+
+
+def _open_missing_streams() -> None:
+    """Started with a closed stdin, stdout or stderr, Python has None there: use the null device."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (lives as long as we do)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM unwinds like ^C, so that temporary files are removed."""
+    """SIGTERM and SIGHUP unwind like ^C, so that temporary files are removed."""
     raise KeyboardInterrupt

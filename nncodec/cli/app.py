@@ -32,8 +32,15 @@ Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite; compress 
 Model = Annotated[
     str, typer.Option("-m", "--model", envvar="NNCODEC_MODEL", help="A model's name or folder.")
 ]
+OtherModel = Annotated[
+    Optional[str],
+    typer.Option("-m", "--model", help="A model outside the search path: its folder."),
+]
 Threads = Annotated[
-    int, typer.Option("-T", "--threads", envvar="NNCODEC_THREADS", min=0, help="0: all cores.")
+    int,
+    typer.Option(
+        "-T", "--threads", envvar="NNCODEC_THREADS", min=0, max=1024, help="0: all cores."
+    ),
 ]
 Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="No summary, no bar.")]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
@@ -53,7 +60,7 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
     except BrokenPipeError:
         raise
     except (NNCodecError, OSError, MemoryError) as error:
-        shown = "(standard input)" if name == files.STDIO else name
+        shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
         why = " ".join(str(error).split()) or type(error).__name__
         print(f"nncodec: {shown}: {why}", file=sys.stderr)
         return False
@@ -72,6 +79,8 @@ def to_stdout(name: str, output: str | None, stdout: bool) -> bool:
 
 
 def thread_count(threads: int) -> int:
+    if hasattr(os, "sched_getaffinity"):  # the cores that we may use, not all there are
+        return threads or len(os.sched_getaffinity(0))
     return threads or os.cpu_count() or 1
 
 
@@ -91,7 +100,7 @@ def compress(
 ) -> None:
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
-        decompress(inputs, output, stdout, keep, rm, force, threads, quiet, verbose)
+        decompress(inputs, output, stdout, keep, rm, force, model, threads, quiet, verbose)
         return
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
@@ -112,7 +121,7 @@ def compress(
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
         if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), thread_count(threads), bool(quiet))
+            commands.verify(str(target), model, thread_count(threads), bool(quiet))
             os.unlink(name)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
@@ -128,6 +137,7 @@ def decompress(
     keep: Keep = False,
     rm: Remove = False,
     force: Force = False,
+    model: OtherModel = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -143,7 +153,7 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
-        decode = commands.decoder(thread_count(threads))
+        decode = commands.decoder(model, thread_count(threads))
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -156,6 +166,7 @@ def decompress(
 @app.command()
 def test(
     inputs: Files = None,
+    model: OtherModel = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -165,7 +176,7 @@ def test(
     def work(name: str) -> None:
         from nncodec.cli import commands
 
-        packed, size = commands.verify(name, thread_count(threads), bool(quiet))
+        packed, size = commands.verify(name, model, thread_count(threads), bool(quiet))
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)
@@ -296,7 +307,7 @@ def needing_torch(work: Callable[[str], None]) -> Callable[[str], None]:
             raise NNCodecError(
                 f"needs {error.name}: install it with pip install 'nncodec-lm[train]'"
             ) from error
-        except ValueError as error:
+        except (ValueError, RuntimeError, FloatingPointError) as error:
             raise NNCodecError(str(error)) from error
 
     return checked

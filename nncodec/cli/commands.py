@@ -56,8 +56,12 @@ def encoder(model: str, threads: int) -> Work:
     return work
 
 
-def decoder(threads: int) -> Work:
+def decoder(model: str | None, threads: int) -> Work:
+    """Decodes with the installed model that an archive names, or with ``model`` if it is that."""
+
     def find(model_id: bytes) -> Engine:
+        if model is not None and (codec := api.load_codec(model, threads)).model_id == model_id:
+            return codec.engine
         return api.load_engine_by_id(model_id, threads)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
@@ -80,14 +84,14 @@ def archive_total(name: str) -> int | None:
         return api.read_info(source).uncompressed_size
 
 
-def verify(name: str, threads: int, quiet: bool) -> Sizes:
+def verify(name: str, model: str | None, threads: int, quiet: bool) -> Sizes:
     """Decode an archive into nothing; every block's checksum is compared on the way."""
     with (
         files.open_input(name) as source,
         progress_bar(name, archive_total(name), quiet) as progress,
         open(os.devnull, "wb") as nothing,
     ):
-        return decoder(threads)(source, nothing, progress)
+        return decoder(model, threads)(source, nothing, progress)
 
 
 def summary(name: str, sizes: Sizes, target: Path) -> str:

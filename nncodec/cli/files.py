@@ -88,7 +88,7 @@ def atomic_output(target: Path, like: str) -> Iterator[BinaryIO]:
             yield device
         return
     try:
-        handle, temporary = tempfile.mkstemp(".part", f".{target.name[:100]}.", target.parent)
+        handle, temporary = tempfile.mkstemp(".part", ".nncodec-", target.parent)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise FileError(f"cannot write {target}: {why}") from error

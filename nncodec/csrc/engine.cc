@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #if !defined(_WIN32)
@@ -78,15 +79,21 @@ long current_process() {
 
 Pool::Pool(int threads) : process_(current_process()) {
   for (int i = 1; i < threads; ++i) {
-    workers_.emplace_back([this] {
-      for (unsigned seen = 0;;) {
-        round_.wait(seen);
-        seen = round_.load();
-        if (stop_) return;
-        take();
-        if (busy_.fetch_sub(1) == 1) busy_.notify_one();
-      }
-    });
+    try {
+      workers_.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {
+      break;  // the system gives no more threads: go on with those there are
+    }
+  }
+}
+
+void Pool::serve() {
+  for (unsigned seen = 0;;) {
+    round_.wait(seen);
+    seen = round_.load();
+    if (stop_) return;
+    take();
+    if (busy_.fetch_sub(1) == 1) busy_.notify_one();
   }
 }
 
@@ -133,7 +140,7 @@ Engine::Engine(Model model, int threads, const std::string& isa)
     for (const std::string& name : available_isas()) names += " " + name;
     throw std::invalid_argument("no kernels for '" + isa + "' here; available:" + names);
   }
-  scratch_.assign(threads, Scratch(model_));
+  scratch_.assign(static_cast<std::size_t>(pool_.size()), Scratch(model_));
 }
 
 State::State(Engine& engine) : engine_(engine) {
@@ -143,7 +150,6 @@ State::State(Engine& engine) : engine_(engine) {
 void State::fork(int lanes) {
   if (lanes_ != 1) throw std::invalid_argument("only a state of one lane can fork");
   if (lanes < 1) throw std::invalid_argument("a state needs at least one lane");
-  lanes_ = lanes;
   for (Cache& cache : caches_) {
     cache.resize(lanes);
     const auto repeat = [lanes](auto& values) {
@@ -157,6 +163,7 @@ void State::fork(int lanes) {
     repeat(cache.key_sums);
     repeat(cache.key_scales);
   }
+  lanes_ = lanes;  // last: memory may have run out on the way
 }
 
 void State::advance(const int32_t* tokens, int steps, int32_t* counts) {

@@ -28,6 +28,7 @@ class Pool {
 
  private:
   void take();
+  void serve();
   bool forked() const;
   const long process_;
   std::vector<std::thread> workers_;
@@ -41,7 +42,6 @@ class Engine {
  public:
   // `isa` is one of available_isas(), or empty for the best. Throws std::invalid_argument.
   Engine(Model model, int threads, const std::string& isa);
-  const Model& model() const { return model_; }
   const std::string& isa() const { return isa_; }
   int threads() const { return pool_.size(); }
 

@@ -11,6 +11,8 @@ namespace nncodec::NNCODEC_NAMESPACE {
 
 namespace {
 
+static_assert(__FLT_EVAL_METHOD__ == 0, "every float operation must round to binary32");
+
 constexpr float kScaleFloor = 0x1p-40f;
 constexpr float kExponentFloor = -24.0f;
 constexpr float kAttentionOne = 255.0f;

@@ -127,8 +127,8 @@ class RangeDecoder {
 
  private:
   void shift() {
-    // The encoder leaves out at most 8 bytes, all of them zeros.
-    if (position_ >= bytes_.size() + 8) throw PayloadError("payload ends too early");
+    // The encoder leaves out at most 7 bytes, all of them zeros.
+    if (position_ + 2 > bytes_.size() + 7) throw PayloadError("payload ends too early");
     for (int i = 0; i < kWordBits / 8; ++i, ++position_) {
       offset_ = offset_ << 8 | (position_ < bytes_.size() ? bytes_[position_] : 0);
     }

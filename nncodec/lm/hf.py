@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from nncodec.config import BEGIN_OF_BLOCK, MODEL_TYPE, ModelConfig
 from nncodec.lm.model import ByteTransformer
-from nncodec.lm.train import byte_loss
 
 
 class NNCodecConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
@@ -53,9 +53,14 @@ class NNCodecForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-call]
             module.fill_tables()
 
     def forward(self, input_ids: Tensor, labels: Tensor | None = None, **_: Any) -> CausalLMOutput:
-        """(B, T) -> logits (B, T, 256); with ``labels`` (the same bytes) also the mean nats."""
-        loss = None if labels is None else byte_loss(self.model, labels)
-        return CausalLMOutput(loss=loss, logits=self.model(input_ids))
+        """(B, T) -> logits (B, T, 256); with ``labels`` (the same bytes; -100 is left out)
+        also the mean nats of the byte that follows."""
+        logits = self.model(input_ids)
+        if labels is None:
+            return CausalLMOutput(logits=logits)
+        targets = labels[:, 1:].masked_fill(labels[:, 1:] == BEGIN_OF_BLOCK, -100)
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten())
+        return CausalLMOutput(loss=loss, logits=logits)
 
 
 AutoConfig.register(MODEL_TYPE, NNCodecConfig)

@@ -177,7 +177,9 @@ class ByteTransformer(nn.Module):
         path = Path(folder)
         model = cls(ModelConfig.load(path))
         try:
-            model.load_state_dict(load_file(path / "model.safetensors"))
+            state = load_file(path / "model.safetensors")
+            # transformers' save_pretrained puts its wrapper's attribute in front of every name.
+            model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
         except (OSError, RuntimeError) as error:
             raise InvalidModelError(f"{path}: weights do not fit the config ({error})") from error
         return model

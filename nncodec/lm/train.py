@@ -160,6 +160,23 @@ class MetricsLog:
             writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
 
 
+FREE_TO_CHANGE = {"minutes", "bytes", "save_every_s", "eval_every_s", "compile"}
+
+
+def check_plan(path: Path, config: TrainConfig) -> None:
+    """Record the plan; a run is only resumed under the plan that it was begun with.
+
+    Raises ValueError naming what differs. The budget may change.
+    """
+    plan = asdict(config)
+    if path.exists():
+        old = json.loads(path.read_text())
+        other = sorted(k for k in plan.keys() - FREE_TO_CHANGE if old.get(k) != plan[k])
+        if other:
+            raise ValueError(f"{path} was begun with other {', '.join(other)}; use a new folder")
+    path.write_text(json.dumps(plan, indent=2) + "\n")
+
+
 def train(
     model: ByteTransformer,
     corpus: Path,
@@ -186,7 +203,7 @@ def train(
     optimizers = make_optimizers(model, config)
     checkpoint = Checkpoint(run)
     state = checkpoint.load(model, optimizers) or {"step": 0, "seconds": 0.0, "bytes": 0}
-    (run / "train.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    check_plan(run / "train.json", config)
     model.config.save(run)
     log, eval_log = MetricsLog(run / "metrics.csv"), MetricsLog(run / "heldout.csv")
     loss_of: Callable[[Tensor], Tensor] = partial(byte_loss, model)
