@@ -443,13 +443,17 @@ def test_a_reader_that_leaves_early(tmp_path: Path, unbuffered: str) -> None:
         assert process.wait(60) != 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     """Sent while the temporary file is there; input arrives by a pipe that never ends."""
     target = tmp_path / "out.nnc"
     command = [sys.executable, "-c", CLI, "compress", "-m", "tiny", "-T", "1", "-o", str(target)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, **pipes) as process:
+
+    def heed_signals() -> None:  # a background job's shell may have had them ignored
+        signal.signal(number, signal.SIG_DFL)
+
+    with subprocess.Popen(command, preexec_fn=heed_signals, **pipes) as process:
         for _ in range(600):
             if names(tmp_path) or process.poll() is not None:
                 break

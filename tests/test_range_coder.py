@@ -224,13 +224,13 @@ def test_damaged_payloads_end_alike(message: tuple[Counts, Symbols], data: st.Da
     payload = encode(RangeEncoder, rows, symbols)
     damaged = data.draw(
         st.one_of(
-            st.integers(0, len(payload) - 1).map(lambda n: payload[:n]),
+            st.integers(min(1, len(payload) - 1), len(payload) - 1).map(lambda n: payload[:n]),
             st.binary(min_size=1, max_size=20).map(lambda more: payload + more),
             st.tuples(st.integers(0, len(payload) - 1), st.integers(1, 255)).map(
                 lambda p: payload[: p[0]] + bytes((payload[p[0]] ^ p[1],)) + payload[p[0] + 1 :]
             ),
-            st.binary(max_size=40),
-        )
+            st.binary(min_size=1, max_size=40),
+        ).filter(len)  # an empty one is refused at once: test_empty_payload
     )
     ours, twin = (how_it_ends(decoder, rows) for decoder in decoders(damaged))
     assert ours == twin
@@ -240,10 +240,17 @@ def test_damaged_payloads_end_alike(message: tuple[Counts, Symbols], data: st.Da
 def test_truncation_is_noticed() -> None:
     rows = np.repeat(UNIFORM, 100, 0)
     payload = encode(RangeEncoder, rows, np.arange(1, 101, dtype=np.uint8))
-    for size in range(len(payload) - 8):  # at most 8 bytes are left out, as zeros
+    for size in range(1, len(payload) - 7):  # at most 7 bytes are left out, as zeros
         for decoder in decoders(payload[:size]):
             with pytest.raises(PayloadError, match="ends too early"):
                 decoder.decode(rows)
+
+
+@pytest.mark.parametrize("decoder", [RangeDecoder, PythonRangeDecoder])
+def test_empty_payload(decoder: type) -> None:
+    """The encoder writes at least one byte, also for no symbols."""
+    with pytest.raises(PayloadError, match="ends too early"):
+        decoder(b"")
 
 
 def test_left_over_bytes_are_noticed() -> None:

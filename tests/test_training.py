@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from safetensors.torch import load_file
 import nncodec
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.errors import InvalidModelError
-from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains
+from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains, mix_for
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.run import export_folder
@@ -284,3 +287,23 @@ def test_domain_windows_never_leave_the_data() -> None:
     domain = Domain("code", np.arange(10, dtype=np.uint8), np.array([0, 10]))
     for at in range(10):
         assert len(domain.window(at, 7)) == 7
+
+
+def test_own_files_can_be_packed(tmp_path: Path) -> None:
+    """scripts/pack_corpus.py writes what load_domains reads, documents whole, each in one split."""
+    source = tmp_path / "source"
+    source.mkdir()
+    documents = {f"document {i}\n".encode() * 3 for i in range(400)}
+    for i, document in enumerate(sorted(documents)):
+        (source / f"{i}.txt").write_bytes(document)
+    (source / "empty").touch()
+    script = Path(__file__).resolve().parent.parent / "scripts" / "pack_corpus.py"
+    command = [sys.executable, script, "-o", tmp_path / "corpus", f"notes={source}"]
+    subprocess.run(command, check=True, capture_output=True)
+    found = []
+    for split in ("train", "valid"):
+        (domain,) = load_domains(tmp_path / "corpus", split)
+        bounds = pairwise(domain.offsets.tolist())
+        found += [bytes(domain.data[start : end - 1]) for start, end in bounds]
+        assert mix_for([domain]) == {"notes": len(domain.data)}
+    assert sorted(found) == sorted(documents)

@@ -76,6 +76,13 @@ def load_domains(folder: Path, split: str = "train") -> list[Domain]:
     return domains
 
 
+def mix_for(domains: list[Domain]) -> dict[str, float]:
+    """Weights of domains: the default ones if they cover all of them, else by size."""
+    if all(d.name in DEFAULT_MIX for d in domains):
+        return DEFAULT_MIX
+    return {d.name: float(len(d.data)) for d in domains}
+
+
 class BatchSampler:
     """Batches as a pure function of (seed, cursor): ``batch(i)`` never depends on earlier calls."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nncodec.config import ModelConfig
-from nncodec.lm.data import DEFAULT_MIX, BatchSampler, load_domains
+from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.train import TrainConfig, train
@@ -33,7 +33,9 @@ def export_folder(run: Path, corpus: Path, output: Path) -> bytes:
     """Quantise ``run``'s checkpoint into ``output``; returns the model id."""
     model = ByteTransformer.from_pretrained(run)
     held_out = load_domains(corpus, "valid")
-    sampler = BatchSampler(held_out, DEFAULT_MIX, CALIBRATION_WINDOWS, CALIBRATION_LENGTH, seed=5)
+    sampler = BatchSampler(
+        held_out, mix_for(held_out), CALIBRATION_WINDOWS, CALIBRATION_LENGTH, seed=5
+    )
     exported = export(model, sampler.batch(0))
     exported.save(output)
     if output.resolve() != run.resolve():

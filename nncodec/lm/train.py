@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nncodec.config import BEGIN_OF_BLOCK
-from nncodec.lm.data import DEFAULT_MIX, BatchSampler, load_domains
+from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.model import ByteTransformer
 
 
@@ -192,9 +192,8 @@ def train(
     """
     budget = Budget(config)
     run.mkdir(parents=True, exist_ok=True)
-    sampler = BatchSampler(
-        load_domains(corpus), DEFAULT_MIX, config.batch, config.length, config.seed
-    )
+    domains = load_domains(corpus)
+    sampler = BatchSampler(domains, mix_for(domains), config.batch, config.length, config.seed)
     held_out = {
         d.name: BatchSampler([d], {d.name: 1.0}, config.eval_windows, config.length, seed=1)
         for d in load_domains(corpus, "valid")
