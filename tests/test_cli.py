@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -23,6 +24,7 @@ from helpers import CLI, TEXT, constant_archive, forge, run_python, stored_archi
 from typer.testing import CliRunner
 
 import nncodec
+from nncodec import api
 from nncodec.cli.app import app
 from nncodec.weights import EngineModel
 
@@ -465,3 +467,29 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) 
     assert process.returncode == 130
     assert names(tmp_path) == []
     assert b"Traceback" not in err
+
+
+def test_a_model_outside_the_search_path(
+    tmp_path: Path, model_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-m FOLDER on both sides, also for the check before --rm; elsewhere the hash is asked for."""
+    folder = tmp_path / "own"
+    shutil.copytree(model_home / "tiny", folder)
+    monkeypatch.setenv("NNCODEC_HOME", str(tmp_path / "empty"))
+    api.load_codec.cache_clear()
+    api.load_engine_by_id.cache_clear()
+    text, archive = tmp_path / "text", tmp_path / "text.nnc"
+    text.write_bytes(TEXT)
+    assert cli("compress", "-m", folder, "-T", "1", "--rm", text).rc == 0
+    assert not text.exists()
+    refused = cli("decompress", "-T", "1", archive)
+    assert_one_error(refused, archive, "which is not installed")
+    assert cli("decompress", "-m", folder, "-T", "1", archive).rc == 0
+    assert text.read_bytes() == TEXT
+    assert cli("test", "-m", folder, "-T", "1", archive).rc == 0
+    api.load_codec.cache_clear()
+    api.load_engine_by_id.cache_clear()
+
+
+def test_a_thread_count_too_large_is_wrong_usage() -> None:
+    assert cli("compress", "-T", "99999999999", "-").rc == 2

@@ -25,7 +25,7 @@ from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains, mix
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.run import export_folder
-from nncodec.lm.train import Budget, TrainConfig, train
+from nncodec.lm.train import Budget, TrainConfig, check_plan, train
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)
@@ -307,3 +307,12 @@ def test_own_files_can_be_packed(tmp_path: Path) -> None:
         found += [bytes(domain.data[start : end - 1]) for start, end in bounds]
         assert mix_for([domain]) == {"notes": len(domain.data)}
     assert sorted(found) == sorted(documents)
+
+
+def test_a_run_goes_on_under_its_own_plan_only(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    plan = TrainConfig(minutes=1, seed=3)
+    check_plan(path, plan)
+    check_plan(path, replace(plan, minutes=2))  # more time is fine
+    with pytest.raises(ValueError, match="other seed"):
+        check_plan(path, replace(plan, minutes=2, seed=4))

@@ -48,7 +48,23 @@ def test_auto_model(
     tokens = torch.tensor([[256, *TEXT[:50]]])
     with torch.no_grad():
         logits = float_model(tokens)
+    ours = ByteTransformer.from_pretrained(tmp_path)  # what transformers saved
+    with torch.no_grad():
+        assert torch.equal(ours(tokens), logits)
     theirs = torch.load(tmp_path / "logits.pt", weights_only=True)
     assert torch.allclose(theirs, logits, atol=1e-5)
     chosen = logits.log_softmax(-1)[0, np.arange(50), list(TEXT[:50])]
     assert abs(float(result.stdout) + float(chosen.mean())) < 1e-4
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+import nncodec
+import transformers.models.auto.modeling_auto
+"""
+
+
+def test_transformers_without_torch_still_imports() -> None:
+    result = run_python(WITHOUT_TORCH)
+    assert result.returncode == 0, python_fails(result)

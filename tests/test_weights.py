@@ -257,3 +257,9 @@ def test_id_is_what_it_always_was() -> None:
         tensors[name] = (ramp % 127 if dtype is np.int8 else (ramp % 15 + 1) / 16).astype(dtype)
     assert EngineModel(config, tensors).model_id.hex() == "76749a4532a9d4dc4ad035f6cf1dc08d"
     assert len(tensors) == 13
+
+
+def test_a_folder_cannot_ask_for_endless_caches() -> None:
+    """Few weights, but 256 heads of 256 over the largest windows: refused before any allocation."""
+    with pytest.raises(InvalidModelError, match="keys and values would take"):
+        ModelConfig(d_model=1, d_ff=1, n_heads=256, n_kv_heads=256, head_dim=256, windows=(4096,))
