@@ -14,7 +14,7 @@ from hypothesis import settings
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
-from nncodec.weights import WEIGHTS_FILE, EngineModel
+from nncodec.weights import EngineModel
 
 # No deadline: a loaded machine must not fail a test.
 settings.register_profile("default", max_examples=25, deadline=None)
@@ -45,14 +45,6 @@ def corpora_folder() -> Path:
 def corpora() -> Path:
     """The unpacked test corpora; for tests marked ``corpora``."""
     return corpora_folder()
-
-
-@pytest.fixture
-def nano() -> str:
-    """The name of the model that ships, once it does."""
-    if not (Path(__file__).parents[1] / "models" / "nano" / WEIGHTS_FILE).is_file():
-        pytest.skip("models/nano is not there")
-    return "nano"
 
 
 @pytest.fixture(scope="session")

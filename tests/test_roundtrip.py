@@ -283,8 +283,8 @@ def test_pieces_of_real_files(corpora: Path, name: str) -> None:
         round_trip(data)
 
 
-def test_nano_beats_zlib_on_text(nano: str) -> None:
-    archive = nncodec.compress(TEXT, model=nano)
+def test_nano_beats_zlib_on_text() -> None:
+    archive = nncodec.compress(TEXT)
     assert nncodec.decompress(archive) == TEXT
     assert len(archive) < len(zlib.compress(TEXT, 9))
 

@@ -78,12 +78,6 @@ def to_stdout(name: str, output: str | None, stdout: bool) -> bool:
     return stdout or output == files.STDIO or (name == files.STDIO and output is None)
 
 
-def thread_count(threads: int) -> int:
-    if hasattr(os, "sched_getaffinity"):  # the cores that we may use, not all there are
-        return threads or len(os.sched_getaffinity(0))
-    return threads or os.cpu_count() or 1
-
-
 @app.command()
 def compress(
     inputs: Files = None,
@@ -113,7 +107,7 @@ def compress(
             files.check_terminal(force)
         else:
             target = Path(output) if output else files.compressed_name(name, force)
-        encode = commands.encoder(model, thread_count(threads))
+        encode = commands.encoder(model, threads or None)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -121,7 +115,7 @@ def compress(
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
         if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), model, thread_count(threads), bool(quiet))
+            commands.verify(str(target), model, threads or None, bool(quiet))
             os.unlink(name)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
@@ -153,7 +147,7 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
-        decode = commands.decoder(model, thread_count(threads))
+        decode = commands.decoder(model, threads or None)
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -176,7 +170,7 @@ def test(
     def work(name: str) -> None:
         from nncodec.cli import commands
 
-        packed, size = commands.verify(name, model, thread_count(threads), bool(quiet))
+        packed, size = commands.verify(name, model, threads or None, bool(quiet))
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)

@@ -49,14 +49,14 @@ def to_stdout(source: BinaryIO, work: Work, progress: Progress) -> Sizes:
     return sizes
 
 
-def encoder(model: str, threads: int) -> Work:
+def encoder(model: str, threads: int | None) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         return api.load_codec(model, threads).compress_stream(source, sink, progress)
 
     return work
 
 
-def decoder(model: str | None, threads: int) -> Work:
+def decoder(model: str | None, threads: int | None) -> Work:
     """Decodes with the installed model that an archive names, or with ``model`` if it is that."""
 
     def find(model_id: bytes) -> Engine:
@@ -84,7 +84,7 @@ def archive_total(name: str) -> int | None:
         return api.read_info(source).uncompressed_size
 
 
-def verify(name: str, model: str | None, threads: int, quiet: bool) -> Sizes:
+def verify(name: str, model: str | None, threads: int | None, quiet: bool) -> Sizes:
     """Decode an archive into nothing; every block's checksum is compared on the way."""
     with (
         files.open_input(name) as source,

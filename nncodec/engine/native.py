@@ -22,6 +22,13 @@ from nncodec.weights import EngineModel
 __all__ = ["NativeEngine", "available_isas"]
 
 
+def usable_cores() -> int:
+    """The cores that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class NativeEngine:
     """A model's weights, packed for this machine's instruction set. ``start()`` gives a state."""
 
@@ -32,7 +39,7 @@ class NativeEngine:
         isa = isa or os.environ.get("NNCODEC_ISA", "")
         try:
             self.core = _core.Engine(
-                config, dict(model.tensors), cos, sin, threads or os.cpu_count() or 1, isa
+                config, dict(model.tensors), cos, sin, threads or usable_cores(), isa
             )
         except ValueError as error:
             raise NNCodecError(f"the native engine cannot start: {error}") from error
