@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nncodec import modelstore
-from nncodec.codec import Codec, Engine, decompress_stream
+from nncodec.codec import Codec, decompress_stream
 from nncodec.container import VERSION, read_frames
 from nncodec.engine.native import NativeEngine
+from nncodec.lanes import Engine
 
 Buffer = bytes | bytearray | memoryview
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 BLOCK_SIZE = 1 << 24  # 16 MiB
 MAX_LANES = 256
 LANE_BYTES = 8192  # shorter lanes step faster together and lose more at their starts: docs/lanes.md
-DEFAULT_LANES = 256
+DEFAULT_LANES = 64  # more buys little speed, and keys and values leave the caches
 PREFIX_BYTES = 1024
 
 Bytes = npt.NDArray[np.uint8]

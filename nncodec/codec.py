@@ -3,59 +3,28 @@
     bytes -> blocks -> lanes -> engine (counts of the next byte) -> range coder -> container
 
 Stage modules (``blocks``, ``engine``, ``coder``, ``container``) do not know each other; this one
-wires them. Both directions drive the same engine through the same steps, so they cannot drift.
+and ``lanes`` wire them. ``csrc/block_coder.cc`` is ``lanes`` for the native engine, in C++.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-from nncodec._core import PayloadError, RangeDecoder, RangeEncoder, xxh64
-from nncodec.blocks import (
-    BLOCK_SIZE,
-    Bytes,
-    active_lanes,
-    from_lanes,
-    lane_geometry,
-    to_lanes,
-)
+from nncodec._core import PayloadError, xxh64
+from nncodec.blocks import BLOCK_SIZE, Bytes, lane_geometry
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.container import MODEL_ID_BYTES, Block, Frame, Kind, read_exactly, read_frame
 from nncodec.errors import CorruptDataError, NNCodecError
+from nncodec.lanes import Engine, Progress, no_progress
 from nncodec.numerics import code_length
 
-TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
-POSITIONS_A_CALL = 128  # more would compare every position with too many that it cannot see
 SAMPLE_WINDOWS, SAMPLE_BYTES = 16, 256
 CODED_FIELDS = MODEL_ID_BYTES + 2  # what a coded block adds to the header, at least
 FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
-
-Progress = Callable[[int], object]  # called with the number of uncompressed bytes just finished
-
-
-def no_progress(_count: int) -> None:
-    """The default: report to nobody."""
-
-
-class State(Protocol):
-    """Where a set of lanes stands."""
-
-    def advance(self, tokens: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-        """Feed (B, T) tokens in [0, 256]; get (B, T, 256) counts of the byte after each."""
-
-    def fork(self, lanes: int) -> None:
-        """Turn one lane into many with the same past."""
-
-
-class Engine(Protocol):
-    """A model that can be run exactly. ``start`` gives one lane at the beginning of a block."""
-
-    def start(self) -> State: ...
 
 
 class Codec:
@@ -138,7 +107,7 @@ def encode_block(data: Bytes, engine: Engine, progress: Progress) -> tuple[Block
         return Block(Kind.CONSTANT, len(data), 1, checksum), data[:1].tobytes()
     if not looks_random(data, engine):
         lanes, prefix = lane_geometry(len(data))
-        payload = encode_lanes(data, lanes, prefix, engine, progress)
+        payload = engine.encode(data, lanes, prefix, progress)
         if len(payload) + CODED_FIELDS < len(data):
             row = Block(Kind.CODED, len(data), len(payload), checksum, lanes, prefix)
             return row, payload
@@ -162,30 +131,6 @@ def looks_random(data: Bytes, engine: Engine) -> bool:
     return int(code_length(chosen).sum()) >= 8 * 256 * chosen.size
 
 
-def encode_lanes(data: Bytes, lanes: int, prefix: int, engine: Engine, progress: Progress) -> bytes:
-    """Range-code a block: the prefix in one lane, then all lanes step by step in lane order."""
-    encoder = RangeEncoder()
-    state = engine.start()
-    last = np.array([[BEGIN_OF_BLOCK]])
-    for part, count in ((data[:prefix], 1), (data[prefix:], lanes)):
-        if count > 1:
-            state.fork(count)
-        grid = to_lanes(part, count)
-        inputs = np.concatenate((np.repeat(last, count, 0), grid[:, :-1]), 1)
-        stride = max(1, min(POSITIONS_A_CALL, TOKENS_A_CALL // count))
-        for start in range(0, grid.shape[1], stride):
-            step = slice(start, start + stride)
-            counts = state.advance(inputs[:, step])
-            # Step-major order: all lanes of a step, then the next step.
-            counts = np.ascontiguousarray(counts.transpose(1, 0, 2)).reshape(-1, 256)
-            symbols = np.ascontiguousarray(grid[:, step].T).reshape(-1)
-            coded = min(len(part) - start * count, len(symbols))  # lanes that ended come last
-            encoder.encode(counts[:coded], symbols[:coded])
-            progress(coded)
-        last = grid[:, -1:].astype(np.int64) if grid.size else last
-    return encoder.finish()
-
-
 def decode_block(row: Block, payload: bytes, engine: Engine | None, progress: Progress) -> bytes:
     """A block's bytes, verified. Raises CorruptDataError if they are not what was compressed."""
     if row.kind == Kind.STORED:
@@ -196,7 +141,7 @@ def decode_block(row: Block, payload: bytes, engine: Engine | None, progress: Pr
         if engine is None:
             raise CorruptDataError("a coded block names no model")
         try:
-            data = decode_lanes(row, payload, engine, progress)
+            data = engine.decode(payload, row.size, row.lanes, row.prefix, progress)
         except PayloadError as error:
             raise CorruptDataError(f"a block is damaged: {error}") from error
     if row.kind != Kind.CODED:
@@ -204,26 +149,3 @@ def decode_block(row: Block, payload: bytes, engine: Engine | None, progress: Pr
     if xxh64(data) != row.checksum:
         raise CorruptDataError("a block is damaged (its checksum does not match)")
     return data
-
-
-def decode_lanes(row: Block, payload: bytes, engine: Engine, progress: Progress) -> bytes:
-    """Inverse of ``encode_lanes``."""
-    decoder = RangeDecoder(np.frombuffer(payload, dtype=np.uint8))
-    state = engine.start()
-    last = np.array([[BEGIN_OF_BLOCK]])
-    parts = []
-    for size, count in ((row.prefix, 1), (row.size - row.prefix, row.lanes)):
-        if count > 1:
-            state.fork(count)
-        last = np.repeat(last, count, 0)
-        grid = np.zeros((count, -(-size // count)), dtype=np.uint8)
-        for step in range(grid.shape[1]):
-            active = active_lanes(size, count, step)
-            counts = state.advance(last)[:active, 0]
-            symbols = np.frombuffer(decoder.decode(counts), dtype=np.uint8)
-            progress(active)
-            grid[:active, step] = symbols
-            last = grid[:, step : step + 1].astype(np.int64)
-        parts.append(from_lanes(grid, size))
-    decoder.finish()
-    return np.concatenate(parts).tobytes()

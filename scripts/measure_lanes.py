@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from nncodec import modelstore
-from nncodec.codec import encode_lanes, no_progress
 from nncodec.engine.native import NativeEngine
+from nncodec.lanes import no_progress
 
 LANE_BYTES = (1 << 30, 32768, 16384, 8192, 4096, 2048, 1024)  # the first is one lane
 PREFIXES = (0, 256, 1024, 4096)
@@ -35,7 +35,7 @@ def main() -> None:
             for lane_bytes in LANE_BYTES:
                 lanes = max(1, len(data) // lane_bytes)
                 for prefix in PREFIXES if lanes > 1 else (0,):
-                    size = len(encode_lanes(data, lanes, prefix, engine, no_progress))
+                    size = len(engine.encode(data, lanes, prefix, no_progress))
                     best = best or size
                     loss = round(100 * (size / best - 1), 3)
                     row = [path.name, len(data), lane_bytes, lanes, prefix, size, loss]

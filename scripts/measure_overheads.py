@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nncodec import blocks, codec
+from nncodec import blocks
+from nncodec import lanes as lane_coding
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.engine.native import NativeEngine
 from nncodec.lm.model import ByteTransformer
@@ -24,7 +25,7 @@ from nncodec.numerics import COUNT_TOTAL
 from nncodec.weights import EngineModel
 
 
-class MeteredEncoder(codec.RangeEncoder):
+class MeteredEncoder(lane_coding.RangeEncoder):
     """A range encoder that also sums -log2 of the probabilities it is given."""
 
     ideal_bits = 0.0
@@ -60,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     engine = NativeEngine(EngineModel.load(arguments.model))
     model = ByteTransformer.from_pretrained(arguments.model).eval()
-    codec.RangeEncoder = MeteredEncoder  # type: ignore[misc]
+    lane_coding.RangeEncoder = MeteredEncoder  # type: ignore[misc]
     rows = []
     for path in arguments.files:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
@@ -68,7 +69,8 @@ def main() -> None:
         lanes = arguments.lanes or lanes
         prefix = prefix if arguments.prefix is None else arguments.prefix
         MeteredEncoder.ideal_bits = 0.0
-        payload = codec.encode_lanes(data, lanes, prefix, engine, codec.no_progress)
+        start = engine.start()
+        payload = lane_coding.encode_lanes(data, lanes, prefix, start, lane_coding.no_progress)
         ideal = MeteredEncoder.ideal_bits / 8
         wanted = float_bits(model, data, lanes, prefix) / 8
         rows.append(

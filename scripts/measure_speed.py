@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from nncodec import modelstore
-from nncodec.codec import decode_block, encode_block, no_progress
+from nncodec.codec import decode_block, encode_block
 from nncodec.engine.native import NativeEngine, available_isas
+from nncodec.lanes import no_progress
 
 THREADS = (1, 2)
 

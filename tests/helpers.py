@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from nncodec._core import xxh64
-from nncodec.codec import Engine
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.container import MAGIC, Block, Frame, Kind, header_checksum, varint
+from nncodec.lanes import Engine
 from nncodec.lm.model import ByteTransformer, rms_norm
 from nncodec.numerics import COUNT_TOTAL
 
@@ -124,7 +124,7 @@ BAD_TOKENS = {
 }
 
 
-class HashEngine:
+class HashEngine(Engine):
     """A model in five lines: counts depend on every token so far, so no step may be lost or moved.
 
     It expects the byte that a hash of the past names, or the next one.

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 import nncodec
 from nncodec import blocks, codec, container
-from nncodec.codec import Codec, decode_lanes, decompress_stream, encode_lanes, no_progress
-from nncodec.container import Block, Kind
+from nncodec import lanes as lane_coding
+from nncodec.codec import Codec, decompress_stream
+from nncodec.container import Kind
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.lanes import Engine, no_progress
 
 RANDOM = np.random.default_rng(0).bytes(1_000_000)
 
@@ -89,9 +91,8 @@ def test_any_bytes_through_the_model(
     lanes = min(lanes, max(1, len(data) - prefix))
     array = np.frombuffer(data, dtype=np.uint8)
     done: list[int] = []
-    payload = encode_lanes(array, lanes, prefix, engine, done.append)
-    row = Block(Kind.CODED, len(data), len(payload), 0, lanes, prefix)
-    assert decode_lanes(row, payload, engine, done.append) == data
+    payload = engine.encode(array, lanes, prefix, done.append)
+    assert engine.decode(payload, len(data), lanes, prefix, done.append) == data
     assert sum(done) == 2 * len(data)
 
 
@@ -100,11 +101,9 @@ def test_any_geometry(data: bytes, lanes: int, prefix: int) -> None:
     """The same with an engine that notices any token missing, doubled or in the wrong lane."""
     prefix = min(prefix, len(data))
     lanes = min(lanes, max(1, len(data) - prefix))
-    payload = encode_lanes(
-        np.frombuffer(data, dtype=np.uint8), lanes, prefix, HashEngine(), no_progress
-    )
-    row = Block(Kind.CODED, len(data), len(payload), 0, lanes, prefix)
-    assert decode_lanes(row, payload, HashEngine(), no_progress) == data
+    array = np.frombuffer(data, dtype=np.uint8)
+    payload = HashEngine().encode(array, lanes, prefix, no_progress)
+    assert HashEngine().decode(payload, len(data), lanes, prefix, no_progress) == data
 
 
 def test_prefix_conditions_every_lane(engine: ReferenceEngine) -> None:
@@ -120,7 +119,7 @@ def test_prefix_conditions_every_lane(engine: ReferenceEngine) -> None:
     inputs = np.concatenate((np.full((lanes, 1), data[prefix - 1]), runs[:, :-1]), 1)
     counts = state.advance(inputs)
     bits += np.log2(2**24 / np.take_along_axis(counts, runs[..., None].astype(int), -1)).sum()
-    payload = encode_lanes(data, lanes, prefix, engine, no_progress)
+    payload = engine.encode(data, lanes, prefix, no_progress)
     assert abs(len(payload) - bits / 8) <= 8
 
 
@@ -306,7 +305,7 @@ class CountingState:
         return counts
 
 
-class CountingEngine:
+class CountingEngine(Engine):
     def start(self) -> CountingState:
         return CountingState()
 
@@ -315,12 +314,11 @@ class CountingEngine:
 @pytest.mark.parametrize("lanes", [1, 2, 3, 8, 50])
 def test_every_geometry(monkeypatch: pytest.MonkeyPatch, lanes: int, tokens_a_call: int) -> None:
     """Lengths around every multiple: pieces of one position, lanes that end early, no prefix."""
-    monkeypatch.setattr(codec, "TOKENS_A_CALL", tokens_a_call)
+    monkeypatch.setattr(lane_coding, "TOKENS_A_CALL", tokens_a_call)
     data = np.random.default_rng(lanes).integers(0, 256, 700).astype(np.uint8)
     for prefix in (0, 1, 64):
         for size in [*range(prefix + lanes, prefix + lanes + 40), 511, 512, 513, 641, 700]:
             block = data[:size]
-            payload = codec.encode_lanes(block, lanes, prefix, CountingEngine(), codec.no_progress)
-            row = container.Block(container.Kind.CODED, size, len(payload), 0, lanes, prefix)
-            got = codec.decode_lanes(row, payload, CountingEngine(), codec.no_progress)
+            payload = CountingEngine().encode(block, lanes, prefix, no_progress)
+            got = CountingEngine().decode(payload, size, lanes, prefix, no_progress)
             assert got == block.tobytes(), (size, prefix)

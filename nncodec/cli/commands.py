@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from nncodec import api
 from nncodec.cli import files
 from nncodec.cli.progress import progress_bar
-from nncodec.codec import Engine, Progress, decompress_stream
+from nncodec.codec import decompress_stream
+from nncodec.lanes import Engine, Progress
 
 Sizes = tuple[int, int]  # bytes in, bytes out
 Work = Callable[[BinaryIO, BinaryIO, Progress], Sizes]

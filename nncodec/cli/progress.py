@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nncodec.codec import Progress, no_progress
+from nncodec.lanes import Progress, no_progress
 
 
 @contextmanager

@@ -9,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "block_coder.h"
 #include "engine.h"
 #include "range_coder.h"
+#include "roofline.h"
 #include "xxh64.h"
 
 namespace nb = nanobind;
@@ -150,6 +152,25 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
   return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {lanes, steps, kSymbols}, owner));
 }
 
+void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine& engine, int64_t size, int lanes,
+                      int64_t prefix, const Bytes& input, bool decode) {
+  using Direction = nncodec::BlockCoder::Direction;
+  new (self) nncodec::BlockCoder(engine, {size, lanes, prefix},
+                                 decode ? Direction::kDecode : Direction::kEncode, input.data(),
+                                 input.size());
+}
+
+nb::dict stage_seconds(const nncodec::Engine& self) {
+  const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
+  static_assert(std::size(names) == nncodec::kStages);
+  const auto ns = self.stage_ns();
+  nb::dict result;
+  for (int i = 0; i < nncodec::kStages; ++i) {
+    result[names[i]] = static_cast<double>(ns[static_cast<std::size_t>(i)]) * 1e-9;
+  }
+  return result;
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -183,14 +204,32 @@ NB_MODULE(_core, m) {
           nb::arg("config"), nb::arg("tensors"), nb::arg("cos"), nb::arg("sin"),
           nb::arg("threads"), nb::arg("isa"))
       .def_prop_ro("isa", &nncodec::Engine::isa)
-      .def_prop_ro("threads", &nncodec::Engine::threads);
+      .def_prop_ro("threads", &nncodec::Engine::threads)
+      .def("measure", &nncodec::Engine::measure, nb::arg("on"))
+      .def("stage_seconds", &stage_seconds);
 
   nb::class_<nncodec::State>(m, "State")
       .def(nb::init<nncodec::Engine&>(), nb::arg("engine"), nb::keep_alive<1, 2>())
       .def("fork", &nncodec::State::fork, nb::arg("lanes"))
       .def("advance", &advance, nb::arg("tokens").noconvert());
 
+  nb::class_<nncodec::BlockCoder>(m, "BlockCoder")
+      .def("__init__", &init_block_coder, nb::arg("engine"), nb::arg("size"), nb::arg("lanes"),
+           nb::arg("prefix"), nb::arg("input").noconvert(), nb::arg("decode"),
+           nb::keep_alive<1, 2>())
+      .def("run", &nncodec::BlockCoder::run, nb::arg("bytes"),
+           nb::call_guard<nb::gil_scoped_release>())
+      .def("finish", [](nncodec::BlockCoder& self) {
+        const std::vector<uint8_t> out = self.finish();
+        return nb::bytes(out.data(), out.size());
+      });
+
   m.def("available_isas", &nncodec::available_isas);
+  m.def("measure_multiply", &nncodec::measure_multiply, nb::arg("isa"), nb::arg("out"),
+        nb::arg("in_"), nb::arg("rows"), nb::arg("seconds"),
+        nb::call_guard<nb::gil_scoped_release>());
+  m.def("measure_bare", &nncodec::measure_bare, nb::arg("isa"), nb::arg("seconds"),
+        nb::call_guard<nb::gil_scoped_release>());
 
   m.def(
       "xxh64",

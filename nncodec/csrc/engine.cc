@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -10,37 +11,6 @@
 #endif
 
 namespace nncodec {
-
-namespace {
-
-struct Isa {
-  const char* name;
-  Forward forward;
-  bool (*here)();
-};
-
-const Isa kIsas[] = {
-#if defined(__x86_64__)
-    {"avx512", avx512::forward,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512vnni");
-     }},
-    {"avx2", avx2::forward, [] { return __builtin_cpu_supports("avx2") != 0; }},
-#endif
-    {"portable", portable::forward, [] { return true; }},
-};
-
-}  // namespace
-
-std::vector<std::string> available_isas() {
-  std::vector<std::string> names;
-  for (const Isa& isa : kIsas) {
-    if (isa.here()) names.emplace_back(isa.name);
-  }
-  return names;
-}
 
 Scratch::Scratch(const Model& m)
     : width(round_up(m.d_model, 16)), wide(0), channels(round_up(m.head_dim, 16)), slots(0) {
@@ -56,13 +26,20 @@ Scratch::Scratch(const Model& m)
   norm.resize(channels);
   cos.resize(static_cast<std::size_t>(kMaxRows) * m.head_dim / 2);
   sin.resize(cos.size());
-  weights_f.resize(slots);
-  weights.resize(slots);
-  scores.resize(std::max(slots, channels));
+  constexpr int kHeadsAtOnce = 4;
+  weights_f.resize(static_cast<std::size_t>(kHeadsAtOnce) * slots);
+  weights.resize(static_cast<std::size_t>(kHeadsAtOnce) * slots);
+  scores.resize(kHeadsAtOnce * 64);
+  visible.resize(slots);
   q_scale.resize(static_cast<std::size_t>(kMaxRows) * m.n_heads);
-  queries.resize(static_cast<std::size_t>(kMaxRows) * (m.n_heads + 1) * channels);
+  queries.resize(static_cast<std::size_t>(kMaxRows) * m.n_heads * channels);
   codes.resize(static_cast<std::size_t>(kMaxRows) * wide);
   acc.resize(static_cast<std::size_t>(kMaxRows) * wide);
+  shorts.resize((kMaxRows + 16) * 256);
+}
+
+int64_t now_ns() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 namespace {
@@ -127,47 +104,43 @@ void Pool::run(int n, const std::function<void(int)>& work) {
 }
 
 Engine::Engine(Model model, int threads, const std::string& isa)
-    : model_(std::move(model)), forward_(nullptr), pool_(threads) {
-  for (const Isa& candidate : kIsas) {
-    if (candidate.here() && (isa.empty() || isa == candidate.name)) {
-      isa_ = candidate.name;
-      forward_ = candidate.forward;
-      break;
-    }
-  }
-  if (!forward_) {
-    std::string names;
-    for (const std::string& name : available_isas()) names += " " + name;
-    throw std::invalid_argument("no kernels for '" + isa + "' here; available:" + names);
-  }
+    : model_(std::move(model)), kernels_(choose_kernels(isa)), pool_(threads) {
   scratch_.assign(static_cast<std::size_t>(pool_.size()), Scratch(model_));
 }
 
-State::State(Engine& engine) : engine_(engine) {
-  for (const Layer& layer : engine.model_.layers) caches_.emplace_back(engine.model_, layer.window);
+void Engine::measure(bool on) {
+  const std::lock_guard<std::mutex> alone(busy_);
+  for (Scratch& scratch : scratch_) {
+    scratch.timed = on;
+    if (on) std::fill_n(scratch.ns, kStages, 0);
+  }
 }
+
+std::array<int64_t, kStages> Engine::stage_ns() const {
+  std::array<int64_t, kStages> total{};
+  for (const Scratch& scratch : scratch_) {
+    for (int i = 0; i < kStages; ++i) total[i] += scratch.ns[i];
+  }
+  return total;
+}
+
+std::vector<Cache> Engine::make_caches(int steps) const {
+  std::vector<Cache> caches;
+  for (const Layer& layer : model_.layers) caches.emplace_back(model_, layer.window, steps);
+  return caches;
+}
+
+State::State(Engine& engine) : engine_(engine), caches_(engine.make_caches(kMaxSteps)) {}
 
 void State::fork(int lanes) {
   if (lanes_ != 1) throw std::invalid_argument("only a state of one lane can fork");
   if (lanes < 1) throw std::invalid_argument("a state needs at least one lane");
-  for (Cache& cache : caches_) {
-    cache.resize(lanes);
-    const auto repeat = [lanes](auto& values) {
-      const std::size_t one = values.size() / lanes;
-      for (int i = 1; i < lanes; ++i) {
-        std::copy_n(values.begin(), one, values.begin() + static_cast<std::ptrdiff_t>(i * one));
-      }
-    };
-    repeat(cache.keys);
-    repeat(cache.values);
-    repeat(cache.key_sums);
-    repeat(cache.key_scales);
-  }
+  for (Cache& cache : caches_) cache.fork(lanes);
   lanes_ = lanes;  // last: memory may have run out on the way
 }
 
 void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
-  const std::lock_guard<std::mutex> alone(engine_.busy_);
+  const std::lock_guard<std::mutex> alone(engine_.busy());
   const auto row = [&](int lane, int step) {
     const std::size_t at = static_cast<std::size_t>(lane) * steps + step;
     return Row{lane, tokens[at], position_ + step, counts + at * 256};
@@ -181,22 +154,22 @@ void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
   const int tasks = (lanes_ + lanes_a_task - 1) / lanes_a_task;
   // A task borrows whichever scratch is free; there are as many as threads.
   std::vector<std::atomic_flag> taken(static_cast<std::size_t>(threads));
-  engine_.pool_.run(tasks, [&](int task) {
+  engine_.pool().run(tasks, [&](int task) {
     int own = 0;
     while (taken[static_cast<std::size_t>(own)].test_and_set()) own = (own + 1) % threads;
-    Scratch& scratch = engine_.scratch_[static_cast<std::size_t>(own)];
+    Scratch& scratch = engine_.scratch(own);
     const int first = task * lanes_a_task, last = std::min(lanes_, first + lanes_a_task);
     Row rows[kMaxRows];
     if (along_time) {
       for (int step = 0; step < steps; step += kMaxSteps) {
         const int n = std::min(kMaxSteps, steps - step);
         for (int i = 0; i < n; ++i) rows[i] = row(first, step + i);
-        engine_.forward_(engine_.model_, caches_, scratch, rows, n);
+        engine_.kernels().forward(engine_.model(), caches_, scratch, rows, n);
       }
     } else {
       for (int step = 0; step < steps; ++step) {
         for (int lane = first; lane < last; ++lane) rows[lane - first] = row(lane, step);
-        engine_.forward_(engine_.model_, caches_, scratch, rows, last - first);
+        engine_.kernels().forward(engine_.model(), caches_, scratch, rows, last - first);
       }
     }
     taken[static_cast<std::size_t>(own)].clear();

@@ -1,6 +1,7 @@
 // The native engine: states of many lanes, rows spread over threads, kernels chosen at run time.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -8,12 +9,10 @@
 #include <thread>
 #include <vector>
 
+#include "isa.h"
 #include "model.h"
 
 namespace nncodec {
-
-// Instruction sets that this machine runs and this build holds, best first.
-std::vector<std::string> available_isas();
 
 // Threads that wait for work; `run` hands out the indices 0..n-1 and returns when all are done. In a
 // forked child, where the threads do not exist, the caller does all of the work.
@@ -40,19 +39,31 @@ class Pool {
 
 class Engine {
  public:
-  // `isa` is one of available_isas(), or empty for the best. Throws std::invalid_argument.
+  // `isa` as for choose_kernels.
   Engine(Model model, int threads, const std::string& isa);
-  const std::string& isa() const { return isa_; }
+  const char* isa() const { return kernels_.isa; }
   int threads() const { return pool_.size(); }
+  // Starts to count the time of each stage, from zero, or stops to.
+  void measure(bool on);
+  // Thread-nanoseconds by Stage since measure(true).
+  std::array<int64_t, kStages> stage_ns() const;
+
+  // For those that run the model: they hold busy() while they use the pool and the scratch buffers,
+  // of which there is one a thread.
+  const Model& model() const { return model_; }
+  const Kernels& kernels() const { return kernels_; }
+  Pool& pool() { return pool_; }
+  Scratch& scratch(int worker) { return scratch_[static_cast<std::size_t>(worker)]; }
+  std::mutex& busy() { return busy_; }
+  // Caches of one lane at its beginning, for `steps` positions in flight at once.
+  std::vector<Cache> make_caches(int steps) const;
 
  private:
-  friend class State;
   Model model_;
-  std::string isa_;
-  Forward forward_;
+  const Kernels& kernels_;
   Pool pool_;
   std::vector<Scratch> scratch_;
-  std::mutex busy_;  // pool and scratch serve one state at a time
+  std::mutex busy_;
 };
 
 // Where a set of lanes stands. States of one engine take turns.

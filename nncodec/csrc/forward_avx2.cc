@@ -1,3 +1,5 @@
 // See forward.inl. The flags for this file are set in CMakeLists.txt.
+#include "model.h"
 #define NNCODEC_NAMESPACE avx2
+#include "dot_pairs.inl"
 #include "forward.inl"

@@ -1,39 +1,58 @@
 // A model's integer weights in the layout that the kernels read.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 namespace nncodec {
+
+// Begins at a cache line, so that no vector load of a packed matrix touches two.
+template <class T>
+struct CacheLineAllocator {
+  using value_type = T;
+  CacheLineAllocator() = default;
+  template <class U>
+  CacheLineAllocator(const CacheLineAllocator<U>&) {}
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64}));
+  }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{64}); }
+  bool operator==(const CacheLineAllocator&) const { return true; }
+};
+
+template <class T>
+using Buffer = std::vector<T, CacheLineAllocator<T>>;
 
 constexpr int round_up(int n, int step) { return (n + step - 1) / step * step; }
 
 // (out, in) int8 weights as [out / 16][in / 4][16][4], zero-padded: 64 bytes hold four inputs of
 // sixteen outputs, the unit of the 8-bit dot-product instructions. Activations come as unsigned
-// code + 128, so a product carries 128 * sum(row) too much: `sums` takes that back.
+// code + 128, so a product carries 128 * sum(row) too much: `bias`, -128 * sum(row), takes that back.
 struct Matrix {
   int out = 0, in = 0;
-  std::vector<int8_t> packed;
-  std::vector<int32_t> sums;
-  std::vector<float> scale;
+  Buffer<int8_t> packed;
+  Buffer<int32_t> bias;
+  Buffer<float> scale;
 
   int padded_out() const { return round_up(out, 16); }
-  int padded_in() const { return round_up(in, 4); }
+  int padded_in() const { return round_up(in, 64); }  // one tile, or one vector, of inputs
 
   Matrix() = default;
   Matrix(const int8_t* weight, const float* scales, int rows, int columns)
       : out(rows), in(columns) {
     const int quads = padded_in() / 4;
     packed.assign(static_cast<std::size_t>(padded_out()) * padded_in(), 0);
-    sums.assign(padded_out(), 0);
+    bias.assign(padded_out(), 0);
     scale.assign(padded_out(), 0.0f);
     for (int o = 0; o < out; ++o) {
       scale[o] = scales[o];
       for (int i = 0; i < in; ++i) {
         const int8_t w = weight[static_cast<std::size_t>(o) * in + i];
         packed[((static_cast<std::size_t>(o / 16) * quads + i / 4) * 16 + o % 16) * 4 + i % 4] = w;
-        sums[o] += w;
+        bias[o] -= 128 * w;
       }
     }
   }
@@ -55,22 +74,22 @@ struct Model {
   Matrix head;
 };
 
-// Rows of one lane that may be in flight at once: the cache must keep their whole windows.
+// Rows of one lane that may be in flight at once, where a state is made for many: a ring must keep
+// the whole windows of all of them.
 constexpr int kMaxSteps = 16;
 
-// Keys and values of one layer for some lanes: a ring of `capacity` positions. Ring order is free,
-// because maxima and integer sums do not depend on order.
-//   keys    [lane][g][capacity / 16][channels / 4][16][4]   key_sums, key_scales [lane][g][capacity]
+// Keys and values of one layer for some lanes: a ring of `capacity` positions.
+//   keys    [lane][g][capacity / 16][channels / 4][16][4]   key_bias, key_scales [lane][g][capacity]
 //   values  [lane][g][capacity / 4][channels][4]
 struct Cache {
   int window = 0, capacity = 0, channels = 0, kv_heads = 0;
-  std::vector<int8_t> keys, values;
-  std::vector<int32_t> key_sums;
-  std::vector<float> key_scales;
+  Buffer<int8_t> keys, values;
+  Buffer<int32_t> key_bias;
+  Buffer<float> key_scales;
 
-  Cache(const Model& model, int window_)
+  Cache(const Model& model, int window_, int steps)
       : window(window_),
-        capacity(round_up(window_ + kMaxSteps - 1, 16)),
+        capacity(round_up(window_ + steps - 1, 16)),
         channels(round_up(model.head_dim, 16)),
         kv_heads(model.n_kv_heads) {
     resize(1);
@@ -78,10 +97,26 @@ struct Cache {
 
   std::size_t slots() const { return static_cast<std::size_t>(kv_heads) * capacity; }
 
+  // Gives `lanes` lanes the past of the one there is.
+  void fork(int lanes) {
+    resize(lanes);
+    const auto repeat = [lanes](auto& values) {
+      const std::size_t one = values.size() / lanes;
+      for (int i = 1; i < lanes; ++i) {
+        std::copy_n(values.begin(), one, values.begin() + static_cast<std::ptrdiff_t>(i * one));
+      }
+    };
+    repeat(keys);
+    repeat(values);
+    repeat(key_bias);
+    repeat(key_scales);
+  }
+
+ private:
   void resize(int lanes) {
     keys.resize(lanes * slots() * channels);
     values.resize(lanes * slots() * channels);
-    key_sums.resize(lanes * slots());
+    key_bias.resize(lanes * slots());
     key_scales.resize(lanes * slots());
   }
 };
@@ -95,26 +130,52 @@ struct Row {
 
 constexpr int kMaxRows = 32;
 
+// What a byte's time goes to.
+enum Stage { kProducts, kAttention, kNorms, kCounts, kCoding, kStages };
+
 // Buffers of one thread, reused from step to step.
 struct Scratch {
   explicit Scratch(const Model& m);
   int width, wide, channels, slots;
-  std::vector<float> x, wide_f, norm, cos, sin, weights_f, q_scale;
-  std::vector<uint8_t> codes, queries, weights;
-  std::vector<int32_t> acc, scores;
+  Buffer<float> x, wide_f, norm, cos, sin, weights_f, q_scale;
+  Buffer<uint8_t> codes, queries, weights;
+  Buffer<int32_t> acc, scores, visible;
+  Buffer<int16_t> shorts;  // codes and weights widened, where the kernels want that
+  bool timed = false;
+  int64_t ns[kStages] = {};
 };
 
-// Runs up to kMaxRows rows through the model; one build of forward.inl per instruction set.
-using Forward = void (*)(const Model&, std::vector<Cache>&, Scratch&, const Row*, int);
+// Monotonic time; out of line, so that no copy of it is compiled with an instruction set's flags.
+int64_t now_ns();
+
+// What is compiled once per instruction set, from forward.inl.
+struct Kernels {
+  const char* isa;
+  // Runs up to kMaxRows rows through the model.
+  void (*forward)(const Model&, std::vector<Cache>&, Scratch&, const Row*, int);
+  // acc[r][o] = sum_i code[r][i] * weight[o][i] for n rows of codes (as code + 128), `stride` and
+  // `acc_stride` elements apart, with room for kMaxRows of them.
+  void (*multiply)(const uint8_t* codes, int stride, const Matrix&, int32_t* acc, int acc_stride, int n,
+                   Scratch&);
+  // The instruction that multiplies, `rounds` times over without loads or stores; returns how many
+  // products that were. The bound that multiply() is measured against.
+  int64_t (*bare_products)(int64_t rounds);
+};
 
 namespace portable {
-void forward(const Model&, std::vector<Cache>&, Scratch&, const Row*, int);
+extern const Kernels kernels;
 }
 namespace avx2 {
-void forward(const Model&, std::vector<Cache>&, Scratch&, const Row*, int);
+extern const Kernels kernels;
 }
 namespace avx512 {
-void forward(const Model&, std::vector<Cache>&, Scratch&, const Row*, int);
+extern const Kernels kernels;
+}
+namespace amx {
+extern const Kernels kernels;
+}
+namespace neon {
+extern const Kernels kernels;
 }
 
 }  // namespace nncodec

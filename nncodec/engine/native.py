@@ -14,12 +14,16 @@ import numpy.typing as npt
 
 from nncodec import _core
 from nncodec._core import available_isas
+from nncodec.blocks import Bytes
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.errors import NNCodecError
+from nncodec.lanes import Engine, Progress
 from nncodec.numerics import rope_table
 from nncodec.weights import EngineModel
 
 __all__ = ["NativeEngine", "available_isas"]
+
+BYTES_A_CALL = 1 << 15
 
 
 def usable_cores() -> int:
@@ -29,7 +33,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-class NativeEngine:
+class NativeEngine(Engine):
     """A model's weights, packed for this machine's instruction set. ``start()`` gives a state."""
 
     def __init__(self, model: EngineModel, threads: int | None = None, isa: str = "") -> None:
@@ -50,6 +54,27 @@ class NativeEngine:
 
     def start(self) -> NativeState:
         return NativeState(self)
+
+    def encode(self, data: Bytes, lanes: int, prefix: int, progress: Progress) -> bytes:
+        """The payload of a coded block of (n,) ``data``; ``lanes.encode_lanes`` in C++."""
+        coder = _core.BlockCoder(self.core, len(data), lanes, prefix, data, decode=False)
+        return self._run(coder, len(data), progress)
+
+    def decode(
+        self, payload: bytes, size: int, lanes: int, prefix: int, progress: Progress
+    ) -> bytes:
+        """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
+        data = np.frombuffer(payload, dtype=np.uint8)
+        coder = _core.BlockCoder(self.core, size, lanes, prefix, data, decode=True)
+        return self._run(coder, size, progress)
+
+    def _run(self, coder: _core.BlockCoder, size: int, progress: Progress) -> bytes:
+        # In pieces, so that progress is seen and Ctrl-C is heard.
+        done = 0
+        while done < size:
+            before, done = done, coder.run(BYTES_A_CALL)
+            progress(done - before)
+        return coder.finish()
 
 
 class NativeState:

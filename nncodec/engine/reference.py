@@ -24,11 +24,12 @@ from nncodec.engine.exact import (
     product,
     quantize,
 )
+from nncodec.lanes import Engine
 from nncodec.numerics import ATTENTION_ONE, rope_table
 from nncodec.weights import EngineModel
 
 
-class ReferenceEngine:
+class ReferenceEngine(Engine):
     """A model's weights on a device. ``start()`` gives the state at the beginning of a block."""
 
     def __init__(self, model: EngineModel, device: str | torch.device = "cpu") -> None:

@@ -83,16 +83,34 @@ def mix_for(domains: list[Domain]) -> dict[str, float]:
     return {d.name: float(len(d.data)) for d in domains}
 
 
+def with_crlf(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The window as a DOS text file would have it, LF as CR LF, cut back to its length."""
+    count = np.where(tokens == ord("\n"), 2, 1)
+    wide = np.repeat(tokens, count)
+    wide[(np.cumsum(count) - 2)[count == 2]] = ord("\r")
+    return wide[: len(tokens)]
+
+
 class BatchSampler:
-    """Batches as a pure function of (seed, cursor): ``batch(i)`` never depends on earlier calls."""
+    """Batches as a pure function of (seed, cursor): ``batch(i)`` never depends on earlier calls.
+
+    ``crlf`` is the share of windows, binary ones aside, whose line ends become CR LF.
+    """
 
     def __init__(
-        self, domains: list[Domain], mix: dict[str, float], batch: int, length: int, seed: int
+        self,
+        domains: list[Domain],
+        mix: dict[str, float],
+        batch: int,
+        length: int,
+        seed: int,
+        crlf: float = 0.0,
     ) -> None:
         unknown = {d.name for d in domains} - set(mix)
         if unknown:
             raise ValueError(f"no weight for the domains {sorted(unknown)}; known: {sorted(mix)}")
         self.domains, self.batch_size, self.length, self.seed = domains, batch, length, seed
+        self.crlf = crlf
         weights = np.array([mix[d.name] for d in domains])
         self.weights = weights / weights.sum()
 
@@ -106,5 +124,8 @@ class BatchSampler:
                 at = int(domain.offsets[rng.integers(len(domain.offsets) - 1)])
             else:
                 at = int(rng.integers(max(1, len(domain.data) - self.length)))
-            rows.append(domain.window(at, self.length))
+            row = domain.window(at, self.length)
+            if self.crlf and rng.random() < self.crlf and domain.name != "binary":
+                row = with_crlf(row)
+            rows.append(row)
         return np.stack(rows)

@@ -35,6 +35,7 @@ class TrainConfig:
     bytes: int = 0
     batch: int = 16  # windows a step
     length: int = 512  # tokens a window
+    crlf: float = 0.04  # share of windows with DOS line ends
     muon_lr: float = 0.02
     adam_lr: float = 0.004
     weight_decay: float = 0.01
@@ -193,7 +194,9 @@ def train(
     budget = Budget(config)
     run.mkdir(parents=True, exist_ok=True)
     domains = load_domains(corpus)
-    sampler = BatchSampler(domains, mix_for(domains), config.batch, config.length, config.seed)
+    sampler = BatchSampler(
+        domains, mix_for(domains), config.batch, config.length, config.seed, config.crlf
+    )
     held_out = {
         d.name: BatchSampler([d], {d.name: 1.0}, config.eval_windows, config.length, seed=1)
         for d in load_domains(corpus, "valid")

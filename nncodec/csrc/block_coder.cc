@@ -1,0 +1,296 @@
+#include "block_coder.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <stdexcept>
+#include <thread>
+
+#include "range_coder.h"
+
+namespace nncodec {
+
+namespace {
+
+constexpr int kBeginOfBlock = 256;
+
+// One of a block's two parts: the prefix, or its lanes.
+struct Part {
+  int64_t begin = 0, size = 0;
+  int lanes = 1;
+
+  int64_t steps() const { return (size + lanes - 1) / lanes; }
+  int active(int64_t step) const {  // lanes that still have a byte at this step: the first ones
+    return step < size / lanes ? lanes : static_cast<int>(size % lanes);
+  }
+  int64_t at(int lane, int64_t step) const {
+    return begin + lane * (size / lanes) + std::min<int64_t>(lane, size % lanes) + step;
+  }
+};
+
+// Both coders as one function from a symbol to that symbol: the decoder fills it in.
+struct Encode {
+  static constexpr bool kKnowsSymbols = true;
+  RangeEncoder coder;
+  Encode(const uint8_t*, std::size_t) {}
+  void code(const int32_t* counts, uint8_t& symbol) { coder.encode(counts, symbol); }
+};
+
+struct Decode {
+  static constexpr bool kKnowsSymbols = false;
+  RangeDecoder coder;
+  Decode(const uint8_t* payload, std::size_t size) : coder(payload, size) {}
+  void code(const int32_t* counts, uint8_t& symbol) { symbol = coder.decode(counts); }
+};
+
+}  // namespace
+
+struct BlockCoder::Impl {
+  virtual ~Impl() = default;
+  virtual int64_t run(int64_t bytes) = 0;
+  virtual std::vector<uint8_t> finish() = 0;
+};
+
+namespace {
+
+// Steps of the model and the coding of their results, spread over threads.
+//
+// Time is cut into chunks: one step when decoding, since the next one waits for the symbols; several
+// when encoding, so that the products have many rows of one lane, whose keys and values then stay in
+// the cache. Lanes are cut into groups. Two kinds of tasks:
+//   predict(group, chunk)  model -> counts; decoding, its lanes' last symbols must be coded
+//   code(unit)             counts -> coder, strictly in order; needs the counts of the unit's lanes
+// A unit is a group's lanes of one step (decoding) or all lanes of a chunk (encoding). Whoever is free
+// takes the next code task if it is ready, else a group to predict: no barrier, and coding one group
+// hides behind predicting another.
+template <class Coder>
+class Run final : public BlockCoder::Impl {
+ public:
+  Run(Engine& engine, Geometry g, const uint8_t* input, std::size_t input_size)
+      : engine_(engine),
+        geometry_(g),
+        caches_(engine.make_caches(kChunk)),
+        coder_(input, input_size),
+        symbols_(static_cast<std::size_t>(g.size)) {
+    if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
+    begin_part({0, g.prefix, 1});
+  }
+
+  int64_t run(int64_t bytes) override {
+    const std::lock_guard<std::mutex> alone(engine_.busy());
+    const int64_t goal = std::min(geometry_.size, done_ + std::max<int64_t>(bytes, 1));
+    while (done_ < goal) {
+      if (chunk_ == chunks()) begin_part(rest());
+      const int64_t a_chunk = static_cast<int64_t>(part_.lanes) * kChunk;
+      stop_chunk_ = std::min(chunks(), chunk_ + std::max<int64_t>(1, (goal - done_) / a_chunk));
+      engine_.pool().run(std::min(engine_.threads(), static_cast<int>(groups_.size())),
+                        [this](int worker) { work(engine_.scratch(worker)); });
+      if (error_) std::rethrow_exception(error_);
+    }
+    return done_;
+  }
+
+  std::vector<uint8_t> finish() override {
+    if (done_ != geometry_.size) throw std::logic_error("the block is not coded to its end");
+    if constexpr (Coder::kKnowsSymbols) return coder_.coder.finish();
+    coder_.coder.finish();
+    return std::move(symbols_);
+  }
+
+ private:
+  static constexpr int kChunk = Coder::kKnowsSymbols ? kMaxSteps : 1;
+  static constexpr int kSpins = 200;  // some tens of microseconds
+  static constexpr int kChunksAhead = Coder::kKnowsSymbols ? 2 : 1;  // whose counts are kept
+
+  struct Group {
+    int first, last;        // lanes
+    int64_t predicted = 0;  // chunks
+    bool busy = false;
+  };
+
+  int64_t chunks() const { return (part_.steps() + kChunk - 1) / kChunk; }
+  int units() const { return kChunk == 1 ? static_cast<int>(groups_.size()) : 1; }
+  Part rest() const {
+    return {geometry_.prefix, geometry_.size - geometry_.prefix, geometry_.lanes};
+  }
+
+  void begin_part(Part part) {
+    position_ += part_.steps();
+    part_ = part;
+    first_token_ = part.begin ? symbols_[part.begin - 1] : kBeginOfBlock;
+    if (part.lanes > 1) {
+      for (Cache& cache : caches_) cache.fork(part.lanes);
+    }
+    // Two groups a thread, so that one can be predicted while another is coded, if that leaves enough
+    // rows for the products; at most as many lanes as a call takes rows.
+    const int threads = engine_.threads();
+    const int parts = part.lanes >= 2 * threads * kMaxRows / 2 ? 2 * threads : threads;
+    const int share = std::clamp((part.lanes + parts - 1) / parts, 1, kMaxRows);
+    groups_.clear();
+    for (int lane = 0; lane < part.lanes; lane += share) {
+      groups_.push_back({lane, std::min(part.lanes, lane + share)});
+    }
+    counts_.resize(static_cast<std::size_t>(kChunksAhead) * part.lanes * kChunk * 256);
+    chunk_ = 0;
+    unit_ = 0;
+  }
+
+  // (chunk, lane, step in chunk) -> its 256 counts.
+  int32_t* counts(int64_t chunk, int lane, int step) {
+    const auto slot = static_cast<std::size_t>(chunk % kChunksAhead) * part_.lanes + lane;
+    return counts_.data() + (slot * kChunk + step) * 256;
+  }
+
+  bool unit_ready() const {
+    if (chunk_ >= stop_chunk_) return false;
+    if (kChunk == 1) return groups_[unit_].predicted > chunk_;
+    return std::all_of(groups_.begin(), groups_.end(),
+                       [this](const Group& g) { return g.predicted > chunk_; });
+  }
+
+  bool group_ready(const Group& g) const {
+    if (g.busy || g.predicted >= stop_chunk_) return false;
+    if (kChunk > 1) return g.predicted < chunk_ + kChunksAhead;
+    return g.predicted == chunk_ + (&g - groups_.data() < unit_ ? 1 : 0);
+  }
+
+  void work(Scratch& scratch) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      if (error_ || chunk_ >= stop_chunk_) return;
+      Group* next = nullptr;
+      if (!coding_ && unit_ready()) {
+        coding_ = true;
+        lock.unlock();
+        int64_t coded = 0;
+        std::exception_ptr error;
+        try {
+          coded = code_unit(scratch);
+        } catch (...) {
+          error = std::current_exception();
+        }
+        lock.lock();
+        coding_ = false;
+        done_ += coded;
+        if (error) error_ = error;
+        if (++unit_ == units()) {
+          unit_ = 0;
+          ++chunk_;
+        }
+      } else if (next = ready_group(); next) {
+        next->busy = true;
+        lock.unlock();
+        predict(*next, scratch);
+        lock.lock();
+        next->busy = false;
+        ++next->predicted;
+      } else {
+        await_change(lock);
+        continue;
+      }
+      version_.fetch_add(1, std::memory_order_release);
+      changed_.notify_all();
+    }
+  }
+
+  // Until some task has ended. Tasks are short: look for a while before going to sleep.
+  void await_change(std::unique_lock<std::mutex>& lock) {
+    const unsigned seen = version_.load(std::memory_order_acquire);
+    lock.unlock();
+    for (int i = 0; i < kSpins; ++i) {
+      if (version_.load(std::memory_order_acquire) != seen) return lock.lock();
+      std::this_thread::yield();
+    }
+    lock.lock();
+    changed_.wait(lock, [&] { return version_.load(std::memory_order_acquire) != seen; });
+  }
+
+  Group* ready_group() {
+    for (Group& g : groups_) {
+      if (group_ready(g)) return &g;
+    }
+    return nullptr;
+  }
+
+  void predict(const Group& group, Scratch& scratch) {
+    const int64_t chunk = group.predicted, first = chunk * kChunk;
+    Row rows[kMaxRows];
+    int n = 0;
+    const auto flush = [&] {
+      if (n) engine_.kernels().forward(engine_.model(), caches_, scratch, rows, n);
+      n = 0;
+    };
+    for (int lane = group.first; lane < group.last; ++lane) {
+      for (int64_t step = first; step < first + kChunk && lane < part_.active(step); ++step) {
+        const int token = step ? symbols_[part_.at(lane, step - 1)] : first_token_;
+        rows[n++] = {lane, token, position_ + step,
+                     counts(chunk, lane, static_cast<int>(step - first))};
+        if (n == kMaxRows) flush();
+      }
+    }
+    flush();
+  }
+
+  int64_t code_unit(Scratch& scratch) {
+    const int64_t begun = scratch.timed ? now_ns() : 0;
+    const bool all = kChunk > 1;
+    const int first = all ? 0 : groups_[unit_].first, last = all ? part_.lanes : groups_[unit_].last;
+    int64_t coded = 0;
+    for (int i = 0; i < kChunk; ++i) {
+      const int64_t step = chunk_ * kChunk + i;
+      if (step >= part_.steps()) break;
+      const int end = std::min(last, part_.active(step));
+      for (int lane = first; lane < end; ++lane, ++coded) {
+        coder_.code(counts(chunk_, lane, i), symbols_[part_.at(lane, step)]);
+      }
+    }
+    if (scratch.timed) scratch.ns[kCoding] += now_ns() - begun;
+    return coded;
+  }
+
+  Engine& engine_;
+  const Geometry geometry_;
+  std::vector<Cache> caches_;
+  Coder coder_;
+  std::vector<uint8_t> symbols_;  // the block, known or decoded so far
+  Buffer<int32_t> counts_;
+
+  Part part_;
+  int64_t position_ = 0;  // of the part's first step, in every lane
+  int first_token_ = kBeginOfBlock;
+
+  std::mutex mutex_;  // guards what follows, and the groups' states
+  std::condition_variable changed_;
+  std::atomic<unsigned> version_{0};
+  std::vector<Group> groups_;
+  int64_t chunk_ = 0, stop_chunk_ = 0;  // coded so far, and where to pause
+  int unit_ = 0;
+  bool coding_ = false;
+  int64_t done_ = 0;
+  std::exception_ptr error_;
+};
+
+}  // namespace
+
+BlockCoder::BlockCoder(Engine& engine, Geometry g, Direction direction, const uint8_t* input,
+                       std::size_t input_size) {
+  if (g.size < 0 || g.lanes < 1 || g.prefix < 0 || g.prefix > g.size ||
+      g.lanes > std::max<int64_t>(1, g.size - g.prefix)) {
+    throw std::invalid_argument("lanes and prefix do not fit the block");
+  }
+  if (direction == Direction::kEncode) {
+    if (input_size != static_cast<std::size_t>(g.size)) {
+      throw std::invalid_argument("the input is not as long as the block");
+    }
+    impl_ = std::make_unique<Run<Encode>>(engine, g, input, input_size);
+  } else {
+    impl_ = std::make_unique<Run<Decode>>(engine, g, input, input_size);
+  }
+}
+
+BlockCoder::~BlockCoder() = default;
+int64_t BlockCoder::run(int64_t bytes) { return impl_->run(bytes); }
+std::vector<uint8_t> BlockCoder::finish() { return impl_->finish(); }
+
+}  // namespace nncodec
