@@ -43,10 +43,11 @@ class State:
 class BlockCoder:
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | None,
         size: int,
         lanes: int,
         prefix: int,
+        table_bits: int,
         input: npt.NDArray[np.uint8],
         decode: bool,
     ) -> None: ...

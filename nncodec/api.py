@@ -14,29 +14,52 @@ import numpy as np
 from nncodec import modelstore
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import VERSION, read_frames
-from nncodec.engine.native import NativeEngine
-from nncodec.lanes import Engine
+from nncodec.engine.native import NativeContexts, NativeEngine
+from nncodec.errors import NNCodecError
+from nncodec.lanes import Coder
+from nncodec.levels import DEFAULT_LEVEL, LEVELS
 
 Buffer = bytes | bytearray | memoryview
 
 
 @lru_cache(maxsize=4)
-def load_codec(model: str, threads: int | None = None) -> Codec:
-    """The codec for a model's name or folder; loaded once a process."""
-    weights = modelstore.find(model)
-    return Codec(NativeEngine(weights, threads), weights.model_id)
+def load_codec(
+    level: int = DEFAULT_LEVEL, model: str | None = None, threads: int | None = None
+) -> Codec:
+    """The codec of a level, with its own model or the one of a name or folder; loaded once.
+
+    Raises NNCodecError for a level that does not exist, ModelNotFoundError, InvalidModelError.
+    """
+    if level not in LEVELS:
+        raise NNCodecError(f"no level {level}: choose one of {min(LEVELS)} to {max(LEVELS)}")
+    plan = LEVELS[level]
+    name = model or plan.model
+    if name is None:
+        return Codec(NativeContexts(), None, 1, plan.table_bits)
+    if name == "largest" and not model:
+        weights = modelstore.find_largest()
+    else:
+        weights = modelstore.find(modelstore.DEFAULT_MODEL if name == "default" else name)
+    if plan.model is None:  # a model for level 1, which has none: the fastest level with one
+        plan = LEVELS[level + 1]
+    engine = NativeEngine(weights, threads)
+    contexts = NativeContexts()
+    bounds = (plan.lanes, plan.table_bits, contexts, plan.lane_bytes)
+    return Codec(engine, weights.model_id, *bounds)
 
 
 @lru_cache(maxsize=4)
-def load_engine_by_id(model_id: bytes, threads: int | None = None) -> Engine:
-    """The engine that an archive names; loaded once a process."""
+def load_coder(model_id: bytes | None, threads: int | None = None) -> Coder:
+    """The engine that an archive names, or the context models if none; loaded once a process."""
+    if model_id is None:
+        return NativeContexts()
     return NativeEngine(modelstore.find_by_id(model_id), threads)
 
 
 def _forget_engines() -> None:
     """In a forked child: another thread may have been using an engine at the fork."""
     load_codec.cache_clear()
-    load_engine_by_id.cache_clear()
+    load_coder.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -44,14 +67,20 @@ if hasattr(os, "register_at_fork"):
 
 
 def compress(
-    data: Buffer, *, model: str = modelstore.DEFAULT_MODEL, threads: int | None = None
+    data: Buffer,
+    level: int = DEFAULT_LEVEL,
+    *,
+    model: str | None = None,
+    threads: int | None = None,
 ) -> bytes:
-    """Compress any buffer of bytes with a model, named or given by its folder's path.
+    """Compress any buffer of bytes.
 
-    The result never depends on ``threads``. Raises ModelNotFoundError, InvalidModelError.
+    ``level`` is 1 (fastest: context models alone) to 9 (smallest); ``model``, a name or a folder's
+    path, takes the place of the level's own. The result never depends on ``threads``. Raises
+    NNCodecError for an unknown level, ModelNotFoundError, InvalidModelError.
     """
     array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
-    return load_codec(model, threads).compress(array)
+    return load_codec(level, model, threads).compress(array)
 
 
 def decompress(
@@ -67,7 +96,7 @@ def decompress(
     decompress_stream(
         io.BytesIO(memoryview(data).cast("B")),
         sink,
-        lambda model_id: load_engine_by_id(model_id, threads),
+        lambda model_id: load_coder(model_id, threads),
         max_output_size=max_output_size,
     )
     return sink.getvalue()

@@ -8,6 +8,8 @@ below may change without a new format.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,16 +18,40 @@ MAX_LANES = 256
 LANE_BYTES = 8192  # shorter lanes step faster together and lose more at their starts: docs/lanes.md
 DEFAULT_LANES = 64  # more buys little speed, and keys and values leave the caches
 PREFIX_BYTES = 1024
+MIN_TABLE_BITS, DEFAULT_TABLE_BITS, MAX_TABLE_BITS = 10, 21, 22  # 64 KiB, 128 MiB, 256 MiB
 
 Bytes = npt.NDArray[np.uint8]
 
 
-def lane_geometry(size: int) -> tuple[int, int]:
-    """(lanes, prefix bytes) of a coded block: a pure function of its length."""
+@dataclass(frozen=True)
+class Geometry:
+    """How a coded block is cut, and the size of the context mixer's table.
+
+    The table has ``2**table_bits`` lines of 64 bytes; 0 bits: no mixer.
+    """
+
+    lanes: int = 1
+    prefix: int = 0
+    table_bits: int = 0
+
+
+def lane_geometry(
+    size: int,
+    max_lanes: int = DEFAULT_LANES,
+    max_table_bits: int = 0,
+    lane_bytes: int = LANE_BYTES,
+) -> Geometry:
+    """The geometry of a block: a pure function of its length and the level's bounds."""
     lanes = 1
-    while lanes < DEFAULT_LANES and lanes * 2 * LANE_BYTES <= size:
+    while lanes < max_lanes and lanes * 2 * lane_bytes <= size:
         lanes *= 2
-    return lanes, (PREFIX_BYTES if lanes > 1 else 0)
+    bits = min(max_table_bits, needed_table_bits(size)) if max_table_bits else 0
+    return Geometry(lanes, PREFIX_BYTES if lanes > 1 else 0, bits)
+
+
+def needed_table_bits(size: int) -> int:
+    """Bits of a table that a block of ``size`` bytes does not overfill: 96 bytes of it a byte."""
+    return max(MIN_TABLE_BITS, (size * 3 // 2 - 1).bit_length())
 
 
 def lane_lengths(size: int, lanes: int) -> list[int]:

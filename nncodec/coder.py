@@ -33,14 +33,17 @@ class PythonRangeEncoder:
 
     def encode(self, counts: npt.NDArray[np.int32], symbols: npt.NDArray[np.uint8]) -> None:
         for row, symbol in zip(counts.tolist(), symbols.tolist(), strict=True):
-            start, self.size = narrow(self.size, sum(row[:symbol]), row[symbol])
-            self.number += start
-            while self.size < MIN_SIZE:
-                self.number, self.size, self.words = (
-                    self.number << 16,
-                    self.size << 16,
-                    self.words + 1,
-                )
+            self._encode_part(sum(row[:symbol]), row[symbol])
+
+    def encode_bit(self, ones: int, bit: int) -> None:
+        """A bit that is 1 with probability ``ones`` / 2^24; ones come first."""
+        self._encode_part(0 if bit else ones, ones if bit else COUNT_TOTAL - ones)
+
+    def _encode_part(self, begin: int, count: int) -> None:
+        start, self.size = narrow(self.size, begin, count)
+        self.number += start
+        while self.size < MIN_SIZE:
+            self.number, self.size, self.words = self.number << 16, self.size << 16, self.words + 1
 
     def finish(self) -> bytes:
         for kept in range(1, 9):
@@ -75,15 +78,24 @@ class PythonRangeDecoder:
             while begin + row[symbol] <= target:
                 begin += row[symbol]
                 symbol += 1
-            start, self.size = narrow(self.size, begin, row[symbol])
-            self.offset -= start
-            if self.offset >= self.size:
-                raise PayloadError("payload is damaged")
-            while self.size < MIN_SIZE:
-                self.shift()
-                self.size <<= 16
+            self._decode_part(begin, row[symbol])
             out.append(symbol)
         return bytes(out)
+
+    def decode_bit(self, ones: int) -> int:
+        """Inverse of ``encode_bit``."""
+        bit = int(self.offset < (self.size >> COUNT_BITS) * ones)
+        self._decode_part(0 if bit else ones, ones if bit else COUNT_TOTAL - ones)
+        return bit
+
+    def _decode_part(self, begin: int, count: int) -> None:
+        start, self.size = narrow(self.size, begin, count)
+        self.offset -= start
+        if self.offset >= self.size:
+            raise PayloadError("payload is damaged")
+        while self.size < MIN_SIZE:
+            self.shift()
+            self.size <<= 16
 
     def finish(self) -> None:
         if self.position < len(self.payload):

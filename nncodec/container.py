@@ -6,7 +6,9 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
     frame   = magic[4] version[1] flags[1] model_id[16 if flags bit 0]
               varint total  varint block_size  block[ceil(total / block_size)]
               header_checksum[4]  payloads
-    block   = kind[1] varint payload_size  checksum[8]  (coded only: varint lanes, varint prefix)
+    block   = kind[1] varint payload_size  checksum[8]
+              (coded and mixed only: varint lanes, varint prefix)
+              (mixed and contexts only: varint table_bits)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. Bits and
@@ -21,7 +23,14 @@ from enum import IntEnum
 from typing import BinaryIO
 
 from nncodec._core import xxh64
-from nncodec.blocks import BLOCK_SIZE, MAX_LANES
+from nncodec.blocks import (
+    BLOCK_SIZE,
+    MAX_LANES,
+    MAX_TABLE_BITS,
+    MIN_TABLE_BITS,
+    Geometry,
+    needed_table_bits,
+)
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
 
 MAGIC = b"\x89NNC"
@@ -37,6 +46,13 @@ class Kind(IntEnum):
     STORED = 0  # the bytes themselves
     CONSTANT = 1  # one byte, repeated
     CODED = 2  # range-coded with the model's counts
+    MIXED = 3  # bit by bit, by the model and context models
+    CONTEXTS = 4  # bit by bit, by context models alone
+
+
+WITH_MODEL = (Kind.CODED, Kind.MIXED)
+WITH_TABLE = (Kind.MIXED, Kind.CONTEXTS)
+NO_GEOMETRY = Geometry()  # of the kinds that have none
 
 
 @dataclass(frozen=True)
@@ -47,8 +63,7 @@ class Block:
     size: int
     payload_size: int
     checksum: int
-    lanes: int = 1
-    prefix: int = 0
+    geometry: Geometry = NO_GEOMETRY
 
 
 @dataclass(frozen=True)
@@ -72,8 +87,10 @@ class Frame:
         for block in self.blocks:
             out += bytes((block.kind,)) + varint(block.payload_size)
             out += block.checksum.to_bytes(8, "little")
-            if block.kind == Kind.CODED:
-                out += varint(block.lanes) + varint(block.prefix)
+            if block.kind in WITH_MODEL:
+                out += varint(block.geometry.lanes) + varint(block.geometry.prefix)
+            if block.kind in WITH_TABLE:
+                out += varint(block.geometry.table_bits)
         return bytes(out + header_checksum(out))
 
 
@@ -167,7 +184,7 @@ def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
     expected = header_checksum(reader.seen)
     if reader.take(4) != expected:
         raise CorruptDataError("frame header is damaged (its checksum does not match)")
-    if (model_id is not None) != any(block.kind == Kind.CODED for block in blocks):
+    if (model_id is not None) != any(block.kind in WITH_MODEL for block in blocks):
         raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
     return Frame(total, block_size, tuple(blocks), model_id)
 
@@ -185,13 +202,17 @@ def read_block(reader: HeaderReader, size: int) -> Block:
             f"payload of {payload_size}"
         )
     checksum = int.from_bytes(reader.take(8), "little")
-    if kind != Kind.CODED:
-        return Block(kind, size, payload_size, checksum)
-    lanes = reader.varint("lane count", MAX_LANES)
-    prefix = reader.varint("prefix length", size)
-    if not 1 <= lanes <= max(1, size - prefix):
-        raise CorruptDataError(f"block table: {lanes} lanes for {size - prefix} bytes")
-    return Block(kind, size, payload_size, checksum, lanes, prefix)
+    lanes, prefix, table_bits = 1, 0, 0
+    if kind in WITH_MODEL:
+        lanes = reader.varint("lane count", MAX_LANES)
+        prefix = reader.varint("prefix length", size)
+        if not 1 <= lanes <= max(1, size - prefix):
+            raise CorruptDataError(f"block table: {lanes} lanes for {size - prefix} bytes")
+    if kind in WITH_TABLE:
+        table_bits = reader.varint("table size", min(MAX_TABLE_BITS, needed_table_bits(size)))
+        if table_bits < MIN_TABLE_BITS:
+            raise CorruptDataError(f"block table: a table of {table_bits} bits is too small")
+    return Block(kind, size, payload_size, checksum, Geometry(lanes, prefix, table_bits))
 
 
 def read_frames(source: BinaryIO) -> list[Frame]:

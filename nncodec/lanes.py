@@ -7,14 +7,18 @@ the same in C++, to the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nncodec._core import RangeDecoder, RangeEncoder
-from nncodec.blocks import Bytes, active_lanes, from_lanes, to_lanes
+from nncodec.blocks import Bytes, Geometry, active_lanes, from_lanes, to_lanes
+from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
 from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.mixing import ContextMixer, LaneHistory, LanePart
+from nncodec.numerics import COUNT_BITS
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
 POSITIONS_A_CALL = 128  # more would compare every position with too many that it cannot see
@@ -36,21 +40,41 @@ class State(Protocol):
         """Turn one lane into many with the same past."""
 
 
-class Engine(Protocol):
+class Coder(Protocol):
+    """Whatever turns blocks into payloads and back, to the same bytes on every machine."""
+
+    def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
+        """The payload of a coded block of (n,) ``data``."""
+
+    def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
+        """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
+
+
+class Engine(Coder, Protocol):
     """A model that can be run exactly; whoever has ``start`` inherits the rest."""
 
     def start(self) -> State:
         """One lane at the beginning of a block."""
 
-    def encode(self, data: Bytes, lanes: int, prefix: int, progress: Progress) -> bytes:
-        """The payload of a coded block of (n,) ``data``."""
-        return encode_lanes(data, lanes, prefix, self.start(), progress)
+    def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
+        if geometry.table_bits:
+            return encode_mixed(data, geometry, self.start(), progress)
+        return encode_lanes(data, geometry.lanes, geometry.prefix, self.start(), progress)
 
-    def decode(
-        self, payload: bytes, size: int, lanes: int, prefix: int, progress: Progress
-    ) -> bytes:
-        """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
-        return decode_lanes(payload, size, lanes, prefix, self.start(), progress)
+    def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
+        if geometry.table_bits:
+            return decode_mixed(payload, size, geometry, self.start(), progress)
+        return decode_lanes(payload, size, geometry.lanes, geometry.prefix, self.start(), progress)
+
+
+class PythonContexts:
+    """Context models alone: the readable twin of ``engine.native.NativeContexts``."""
+
+    def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
+        return encode_mixed(data, geometry, None, progress)
+
+    def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
+        return decode_mixed(payload, size, geometry, None, progress)
 
 
 def encode_lanes(data: Bytes, lanes: int, prefix: int, state: State, progress: Progress) -> bytes:
@@ -101,3 +125,73 @@ def decode_lanes(
         parts.append(from_lanes(grid, part))
     decoder.finish()
     return np.concatenate(parts).tobytes()
+
+
+def encode_mixed(data: Bytes, geometry: Geometry, state: State | None, progress: Progress) -> bytes:
+    """Code a block bit by bit with a context mixer, and a network if there is a ``state``."""
+    encoder = PythonRangeEncoder()
+
+    def code_bit(ones: int, bit: int) -> int:
+        encoder.encode_bit(ones, bit)
+        return bit
+
+    code_mixed(code_bit, bytearray(data.tobytes()), geometry, state, progress)
+    return encoder.finish()
+
+
+def decode_mixed(
+    payload: bytes, size: int, geometry: Geometry, state: State | None, progress: Progress
+) -> bytes:
+    """Inverse of ``encode_mixed``. Raises PayloadError if the payload is found damaged."""
+    decoder = PythonRangeDecoder(payload)
+    symbols = bytearray(size)
+    code_mixed(lambda ones, _bit: decoder.decode_bit(ones), symbols, geometry, state, progress)
+    decoder.finish()
+    return bytes(symbols)
+
+
+def code_mixed(
+    code_bit: Callable[[int, int], int],
+    symbols: bytearray,
+    geometry: Geometry,
+    state: State | None,
+    progress: Progress,
+) -> None:
+    """Both directions: ``code_bit(ones, bit)`` gives the bit; ``symbols`` fills as they come."""
+    mixer = ContextMixer(geometry.table_bits, network=state is not None)
+    histories = [LaneHistory()]
+    rest = len(symbols) - geometry.prefix
+    parts = LanePart(0, geometry.prefix, 1), LanePart(geometry.prefix, rest, geometry.lanes)
+    for part in parts:
+        if state and part.lanes > 1:
+            state.fork(part.lanes)
+        token = symbols[part.begin - 1] if part.begin else BEGIN_OF_BLOCK
+        last = np.full((part.lanes, 1), token)
+        histories = [replace(histories[0]) for _ in range(part.lanes)]
+        for lane, history in enumerate(histories):
+            history.start_run(part.starts[lane])
+        for step in range(max(part.lengths)):
+            counts = state.advance(last)[:, 0].tolist() if state else None
+            for lane in range(active_lanes(part.size, part.lanes, step)):
+                tree = bit_tree(counts[lane]) if counts else None
+                at = part.at(lane, step)
+                mixer.begin(symbols, part, lane, step, histories[lane])
+                node, known = 1, symbols[at]
+                for shift in range(7, -1, -1):
+                    network = (tree[2 * node + 1] << 16) // tree[node] if tree else 0
+                    p = mixer.predict(network)
+                    bit = code_bit(p << (COUNT_BITS - 16), known >> shift & 1)
+                    mixer.update(bit)
+                    node = 2 * node + bit
+                symbols[at] = node & 0xFF
+                mixer.end(symbols, part, lane, step, histories[lane])
+                last[lane, 0] = symbols[at]
+                progress(1)
+
+
+def bit_tree(counts: list[int]) -> list[int]:
+    """256 counts as the sums of a binary tree: node 1 is all, node n's children 2n and 2n + 1."""
+    sums = [0] * 256 + counts
+    for node in range(255, 0, -1):
+        sums[node] = sums[2 * node] + sums[2 * node + 1]
+    return sums

@@ -62,6 +62,12 @@ def find(name: str) -> EngineModel:
     )
 
 
+def find_largest() -> EngineModel:
+    """Load the installed model with the most weights. Raises ModelNotFoundError if none is."""
+    models = sorted(installed(), key=lambda m: (m.folder / WEIGHTS_FILE).stat().st_size)
+    return EngineModel.load(models[-1].folder) if models else find(DEFAULT_MODEL)
+
+
 def find_by_id(model_id: bytes) -> EngineModel:
     """Load the model that an archive names. Raises ModelNotFoundError with its hash."""
     for model in installed():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nncodec import modelstore
+from nncodec.blocks import Geometry
 from nncodec.engine.native import NativeEngine
 from nncodec.lanes import no_progress
 
@@ -35,7 +36,7 @@ def main() -> None:
             for lane_bytes in LANE_BYTES:
                 lanes = max(1, len(data) // lane_bytes)
                 for prefix in PREFIXES if lanes > 1 else (0,):
-                    size = len(engine.encode(data, lanes, prefix, no_progress))
+                    size = len(engine.encode(data, Geometry(lanes, prefix), no_progress))
                     best = best or size
                     loss = round(100 * (size / best - 1), 3)
                     row = [path.name, len(data), lane_bytes, lanes, prefix, size, loss]

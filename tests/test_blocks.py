@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 from nncodec.blocks import (
     BLOCK_SIZE,
     DEFAULT_LANES,
+    DEFAULT_TABLE_BITS,
     LANE_BYTES,
     MAX_LANES,
+    MAX_TABLE_BITS,
+    MIN_TABLE_BITS,
     active_lanes,
     from_lanes,
     lane_geometry,
     lane_lengths,
+    needed_table_bits,
     to_lanes,
 )
+from nncodec.levels import LEVELS
 
 sizes, lane_counts = st.integers(0, 700), st.integers(1, 90)
 
@@ -47,10 +52,16 @@ def test_active_lanes_are_those_that_still_have_a_byte(size: int, lanes: int) ->
     assert sum(steps) == size
 
 
-@given(st.integers(1, BLOCK_SIZE))
-def test_geometry_stays_within_what_the_container_allows(size: int) -> None:
-    lanes, prefix = lane_geometry(size)
-    assert 1 <= lanes <= min(MAX_LANES, DEFAULT_LANES)
+bounds = st.sampled_from([*((p.lanes, p.table_bits) for p in LEVELS.values()), (DEFAULT_LANES, 0)])
+
+
+@given(st.integers(1, BLOCK_SIZE), bounds)
+def test_geometry_stays_within_what_the_container_allows(size: int, most: tuple[int, int]) -> None:
+    geometry = lane_geometry(size, *most)
+    lanes, prefix, table_bits = geometry.lanes, geometry.prefix, geometry.table_bits
+    assert 1 <= lanes <= min(MAX_LANES, most[0])
+    assert table_bits == min(most[1], needed_table_bits(size))
+    assert table_bits == 0 or MIN_TABLE_BITS <= table_bits <= MAX_TABLE_BITS
     assert lanes & (lanes - 1) == 0
     assert 0 <= prefix < size
     assert lanes <= max(1, size - prefix)
@@ -71,4 +82,17 @@ def test_geometry_stays_within_what_the_container_allows(size: int) -> None:
     ],
 )
 def test_geometry_at_its_steps(size: int, lanes: int) -> None:
-    assert lane_geometry(size)[0] == lanes
+    assert lane_geometry(size).lanes == lanes
+
+
+@given(st.integers(1, BLOCK_SIZE))
+def test_a_needed_table_holds_96_bytes_a_byte_and_no_smaller_one_does(size: int) -> None:
+    bits = needed_table_bits(size)
+    assert 64 << bits >= 96 * size
+    assert bits == MIN_TABLE_BITS or 64 << (bits - 1) < 96 * size
+
+
+def test_defaults_are_levels() -> None:
+    assert any(
+        (p.lanes, p.table_bits) == (DEFAULT_LANES, DEFAULT_TABLE_BITS) for p in LEVELS.values()
+    )

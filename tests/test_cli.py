@@ -26,6 +26,9 @@ from typer.testing import CliRunner
 import nncodec
 from nncodec import api
 from nncodec.cli.app import app
+from nncodec.engine import roofline
+from nncodec.engine.native import available_isas
+from nncodec.numerics import NUMERIC_VERSION
 from nncodec.weights import EngineModel
 
 MTIME = 1_000_000_000_123_456_789
@@ -323,6 +326,11 @@ USAGE_ERRORS: list[Sequence[str]] = [
     ("compress", "-T", "-1", "a"),
     ("compress", "-T", "many", "a"),
     ("info",),
+    ("info", "--engine", "a.nnc"),
+    ("bench",),
+    ("bench", "a"),
+    ("bench", "--engine", "--bytes", "0"),
+    ("bench", "--engine", "--runs", "0"),
     ("train",),
 ]
 
@@ -385,8 +393,80 @@ def test_info_json(packed: Path, tmp_path: Path) -> None:
         "bits_per_byte": packed.stat().st_size,
         "ratio": 8 / packed.stat().st_size,
     }
-    assert second["blocks"] == {"coded": 1}
+    assert second["blocks"] == {"mixed": 1}
     assert [len(bytes.fromhex(model)) for model in second["models"]] == [16]
+
+
+def test_info_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NNCODEC_ISA", raising=False)
+    monkeypatch.setenv("NNCODEC_THREADS", "3")
+    assert json.loads(cli("info", "--engine", "--json").out) == {
+        "isa": available_isas()[0],
+        "available_isas": available_isas(),
+        "threads": 3,
+        "numeric_version": NUMERIC_VERSION,
+        "version": nncodec.__version__,
+    }
+    monkeypatch.setenv("NNCODEC_ISA", "portable")
+    result = cli("info", "--engine")
+    _, values = result.out.decode().splitlines()
+    assert result.rc == 0
+    assert values.split() == [
+        "portable", *", ".join(available_isas()).split(), "3",
+        f"{NUMERIC_VERSION}", nncodec.__version__,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["info", "bench"])
+def test_unknown_instruction_set(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNCODEC_ISA", "sse9")
+    assert_one_error(cli(command, "--engine"), "engine", "'sse9' here: choose one of .*portable")
+
+
+@pytest.fixture
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "SECONDS", 0.001)
+
+
+BENCH = ("bench", "--engine", "-m", "tiny", "-T", "1", "--runs", "1")
+
+
+@pytest.mark.usefixtures("short_measurements")
+def test_bench_json(text: Path, tmp_path: Path, tiny_model: EngineModel) -> None:
+    result = cli(*BENCH, "--isa", "portable", "--bytes", "50", "--json", text)
+    assert (result.rc, result.err) == (0, "")
+    report = json.loads(result.out)
+    assert (report["model"], report["model_id"]) == ("tiny", tiny_model.model_id.hex())
+    assert (report["isa"], report["threads"], report["runs"]) == ("portable", 1, 1)
+    assert (report["data"], report["bytes"], report["lanes"]) == (str(text), 50, 1)
+    assert report["bare_gmacs"] > 0
+    assert [kernel["name"] for kernel in report["kernels"]] == ["qkv", "out", "up", "down", "head"]
+    assert names(tmp_path) == ["text"]
+
+
+@pytest.mark.usefixtures("short_measurements")
+def test_bench_tables() -> None:
+    result = cli(*BENCH, "--bytes", "50")
+    lines = result.out.decode().splitlines()
+    assert (result.rc, result.err) == (0, "")
+    kernels, coding = lines.index(""), len(lines) - 3
+    assert lines[kernels + 2].split()[:4] == ["kernel", "out", "x", "in"]
+    assert [line.split()[0] for line in lines[kernels + 3 : coding - 2]] == [
+        "qkv", "out", "up", "down", "head"
+    ]  # fmt: skip
+    assert "50 bytes, lanes: 1, threads: 1, medians of 1" in lines[coding - 1]
+    assert lines[coding].split() == [
+        "direction", "kB/s", "products", "attention", "norms", "counts", "coding"
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[coding + 1 :]] == ["encode", "decode"]
+
+
+def test_bench_errors(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert_one_error(cli(*BENCH, tmp_path / "empty"), tmp_path / "empty", "is empty; give a file")
+    assert_one_error(cli(*BENCH, tmp_path / "none"), tmp_path / "none", "no such file")
+    assert_one_error(cli("bench", "--engine", "-m", "none"), "engine", "no model named 'none'")
+    assert_one_error(cli(*BENCH, "--isa", "sse9"), "engine", "choose one of")
 
 
 def test_models(model_home: Path, tiny_model: EngineModel) -> None:
@@ -477,7 +557,7 @@ def test_a_model_outside_the_search_path(
     shutil.copytree(model_home / "tiny", folder)
     monkeypatch.setenv("NNCODEC_HOME", str(tmp_path / "empty"))
     api.load_codec.cache_clear()
-    api.load_engine_by_id.cache_clear()
+    api.load_coder.cache_clear()
     text, archive = tmp_path / "text", tmp_path / "text.nnc"
     text.write_bytes(TEXT)
     assert cli("compress", "-m", folder, "-T", "1", "--rm", text).rc == 0
@@ -488,7 +568,7 @@ def test_a_model_outside_the_search_path(
     assert text.read_bytes() == TEXT
     assert cli("test", "-m", folder, "-T", "1", archive).rc == 0
     api.load_codec.cache_clear()
-    api.load_engine_by_id.cache_clear()
+    api.load_coder.cache_clear()
 
 
 def test_a_thread_count_too_large_is_wrong_usage() -> None:

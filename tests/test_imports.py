@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import constant_archive, python_fails, run_python
+from helpers import TEXT, constant_archive, python_fails, run_python
+
+import nncodec
 
 REPORT = "; import sys; print([m for m in ('torch', 'transformers', 'rich') if m in sys.modules])"
 CALL = "import sys; from nncodec.cli.app import app; app(sys.argv[1:], standalone_mode=False)"
@@ -17,12 +19,24 @@ def test_import_is_light() -> None:
     assert (result.returncode, result.stdout) == (0, b"[]\n"), python_fails(result)
 
 
-@pytest.mark.parametrize("args", [["--help"], ["info"], ["models", "--json"]], ids=" ".join)
-def test_commands_that_run_no_model_import_no_torch(tmp_path: Path, args: list[str]) -> None:
-    archive = tmp_path / "a.nnc"
-    archive.write_bytes(constant_archive(b"aaa"))
-    extra = [str(archive)] if args == ["info"] else []
-    result = run_python(CALL + REPORT, *args, *extra)
+COMMANDS = [
+    ["--help"],
+    ["info", "stored.nnc"],
+    ["info", "--engine"],
+    ["models", "--json"],
+    ["compress", "-m", "tiny", "text", "-o", "new.nnc"],
+    ["decompress", "coded.nnc", "-o", "back"],
+    ["test", "coded.nnc"],
+    ["bench", "--engine", "-m", "tiny", "--bytes", "40", "--runs", "1"],
+]
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
+def test_only_training_imports_torch(tmp_path: Path, args: list[str]) -> None:
+    (tmp_path / "stored.nnc").write_bytes(constant_archive(b"aaa"))
+    (tmp_path / "text").write_bytes(TEXT)
+    (tmp_path / "coded.nnc").write_bytes(nncodec.compress(TEXT, model="tiny"))
+    result = run_python(CALL + REPORT, *args, cwd=tmp_path)
     assert result.returncode == 0, python_fails(result)
     loaded = result.stdout.splitlines()[-1]
     assert b"torch" not in loaded

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import nncodec
 from nncodec import blocks, codec, container
 from nncodec import lanes as lane_coding
+from nncodec.blocks import Geometry
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import Kind
 from nncodec.engine.reference import ReferenceEngine
@@ -51,7 +52,7 @@ def test_samples(data: bytes) -> None:
 def test_text_is_compressed() -> None:
     """Otherwise the tests of this suite would look at stored blocks only."""
     info = round_trip(TEXT)
-    assert info.blocks == {"coded": 1}
+    assert info.blocks == {"mixed": 1}
     assert info.bits_per_byte < 7
     assert len(info.models) == 1
 
@@ -91,8 +92,9 @@ def test_any_bytes_through_the_model(
     lanes = min(lanes, max(1, len(data) - prefix))
     array = np.frombuffer(data, dtype=np.uint8)
     done: list[int] = []
-    payload = engine.encode(array, lanes, prefix, done.append)
-    assert engine.decode(payload, len(data), lanes, prefix, done.append) == data
+    geometry = Geometry(lanes, prefix)
+    payload = engine.encode(array, geometry, done.append)
+    assert engine.decode(payload, len(data), geometry, done.append) == data
     assert sum(done) == 2 * len(data)
 
 
@@ -102,8 +104,9 @@ def test_any_geometry(data: bytes, lanes: int, prefix: int) -> None:
     prefix = min(prefix, len(data))
     lanes = min(lanes, max(1, len(data) - prefix))
     array = np.frombuffer(data, dtype=np.uint8)
-    payload = HashEngine().encode(array, lanes, prefix, no_progress)
-    assert HashEngine().decode(payload, len(data), lanes, prefix, no_progress) == data
+    geometry = Geometry(lanes, prefix)
+    payload = HashEngine().encode(array, geometry, no_progress)
+    assert HashEngine().decode(payload, len(data), geometry, no_progress) == data
 
 
 def test_prefix_conditions_every_lane(engine: ReferenceEngine) -> None:
@@ -119,19 +122,24 @@ def test_prefix_conditions_every_lane(engine: ReferenceEngine) -> None:
     inputs = np.concatenate((np.full((lanes, 1), data[prefix - 1]), runs[:, :-1]), 1)
     counts = state.advance(inputs)
     bits += np.log2(2**24 / np.take_along_axis(counts, runs[..., None].astype(int), -1)).sum()
-    payload = engine.encode(data, lanes, prefix, no_progress)
+    payload = engine.encode(data, Geometry(lanes, prefix), no_progress)
     assert abs(len(payload) - bits / 8) <= 8
 
 
+@pytest.mark.parametrize("kind", [Kind.CODED, Kind.MIXED])
 @pytest.mark.parametrize("size", [63, 64, 65, 200, 355])
-def test_lanes_behind_a_prefix(size: int) -> None:
+def test_lanes_behind_a_prefix(size: int, kind: Kind) -> None:
     """Lane counts as ``lane_geometry`` picks them, lengths that the lanes do not divide."""
+    codec, data = tiny_codec(), np.frombuffer(TEXT[:size], dtype=np.uint8)
+    if kind == Kind.CODED:
+        codec = Codec(codec.coder, codec.model_id, table_bits=0)
     with small_blocks(lane_bytes=32, prefix=16):
-        archive = nncodec.compress(TEXT[:size], model="tiny")
+        archive = codec.compress(data)
         row = container.read_frames(io.BytesIO(archive))[0].blocks[0]
-        assert row.kind == Kind.CODED
-        assert (row.lanes, row.prefix) == blocks.lane_geometry(size)
-        assert (row.lanes > 1) == (size >= 64)
+        assert row.kind == kind
+        assert row.geometry == blocks.lane_geometry(size, codec.lanes, codec.table_bits)
+        assert (row.geometry.lanes > 1) == (size >= 64)
+        assert (row.geometry.table_bits > 0) == (kind == Kind.MIXED)
     assert nncodec.decompress(archive) == TEXT[:size]  # geometry comes from the archive
 
 
@@ -139,9 +147,33 @@ def test_blocks_of_every_kind() -> None:
     data = TEXT[:100] + RANDOM[:100] + bytes(100) + TEXT[100:200] + b"x"
     with small_blocks(size=100):
         info = round_trip(data)
-        assert info.blocks == {"coded": 2, "stored": 1, "constant": 2}
+        assert info.blocks == {"mixed": 2, "stored": 1, "constant": 2}
         assert info.frames == 1
         assert len(info.models) == 1
+
+
+def test_dense_data_goes_to_the_context_models() -> None:
+    """Text, noise, twice the same noise, zeros: each block its kind, one model named for one."""
+    noise = RANDOM[:20_000]
+    data = (TEXT * 120)[:40_000] + RANDOM[-40_000:] + noise + noise + bytes(40_000) + b"end"
+    with small_blocks(size=40_000):
+        archive = nncodec.compress(data, model="tiny")
+        info = nncodec.info(archive)
+        kinds = [row.kind for row in container.read_frames(io.BytesIO(archive))[0].blocks]
+        assert kinds == [Kind.MIXED, Kind.STORED, Kind.CONTEXTS, Kind.CONSTANT, Kind.STORED]
+        assert info.blocks == {"mixed": 1, "stored": 2, "contexts": 1, "constant": 1}
+        assert len(info.models) == 1
+        assert info.compressed_size < 62_000 + 10_000  # the second half costs next to nothing
+    assert nncodec.decompress(archive) == data
+
+
+def test_what_comes_twice_is_found() -> None:
+    """The network sees a few hundred bytes; context models find the other copy wherever it is."""
+    noise = RANDOM[:100_000]
+    info = round_trip(noise + noise)
+    assert info.blocks == {"contexts": 1}
+    assert info.models == []  # whoever decompresses needs none
+    assert info.compressed_size < 1.05 * len(noise)
 
 
 @given(
@@ -166,7 +198,7 @@ def test_streams_are_cut_into_frames(size: int) -> None:
 
 
 def tiny_codec() -> Codec:
-    return nncodec.api.load_codec("tiny")
+    return nncodec.api.load_codec(model="tiny")
 
 
 class Trickle(io.RawIOBase):
@@ -189,7 +221,7 @@ def test_how_a_source_is_cut_does_not_matter() -> None:
         assert trickled.getvalue() == whole.getvalue()
         out = io.BytesIO()
         source = Trickle(whole.getvalue())
-        find = lambda _id: tiny_codec().engine  # noqa: E731
+        find = lambda _id: tiny_codec().coder  # noqa: E731
         assert decompress_stream(source, out, find) == (len(whole.getvalue()), len(TEXT))
         assert out.getvalue() == TEXT
 
@@ -201,7 +233,7 @@ def test_progress_adds_up() -> None:
         archive = tiny_codec().compress(np.frombuffer(data, dtype=np.uint8), done.append)
         assert sum(done) == len(data)
         decompress_stream(
-            io.BytesIO(archive), io.BytesIO(), lambda _id: tiny_codec().engine, done.append
+            io.BytesIO(archive), io.BytesIO(), lambda _id: tiny_codec().coder, done.append
         )
     assert sum(done) == 2 * len(data)
 
@@ -319,6 +351,7 @@ def test_every_geometry(monkeypatch: pytest.MonkeyPatch, lanes: int, tokens_a_ca
     for prefix in (0, 1, 64):
         for size in [*range(prefix + lanes, prefix + lanes + 40), 511, 512, 513, 641, 700]:
             block = data[:size]
-            payload = CountingEngine().encode(block, lanes, prefix, no_progress)
-            got = CountingEngine().decode(payload, size, lanes, prefix, no_progress)
+            geometry = Geometry(lanes, prefix)
+            payload = CountingEngine().encode(block, geometry, no_progress)
+            got = CountingEngine().decode(payload, size, geometry, no_progress)
             assert got == block.tobytes(), (size, prefix)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import nncodec
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.errors import InvalidModelError
+from nncodec.lanes import Coder
 from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains, mix_for
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
@@ -198,14 +199,14 @@ def test_training_learns_and_its_result_compresses(corpus: Path, tmp_path: Path)
     info = nncodec.info(archive)
     assert info.models == [model_id.hex()]
     assert info.bits_per_byte < 7
-    engine = nncodec.api.load_codec(str(tmp_path / "model")).engine
-    assert decode_with(engine, archive) == TEXT
+    coder = nncodec.api.load_codec(model=str(tmp_path / "model")).coder
+    assert decode_with(coder, archive) == TEXT
     assert export_folder(run, corpus, run) == model_id  # in place, the same
 
 
-def decode_with(engine: nncodec.codec.Engine, archive: bytes) -> bytes:
+def decode_with(coder: Coder, archive: bytes) -> bytes:
     sink = io.BytesIO()
-    nncodec.codec.decompress_stream(io.BytesIO(archive), sink, lambda _id: engine)
+    nncodec.codec.decompress_stream(io.BytesIO(archive), sink, lambda _id: coder)
     return sink.getvalue()
 
 

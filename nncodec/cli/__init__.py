@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -21,7 +22,7 @@ def main() -> None:
     try:
         from nncodec.cli.app import app
 
-        app(prog_name="nncodec")
+        app(level_options(sys.argv[1:]), prog_name="nncodec")
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone; keep Python from complaining again when it closes stdout.
@@ -30,6 +31,13 @@ def main() -> None:
     except OSError as error:  # standard output itself cannot be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(f"nncodec: (standard output): {(error.strerror or str(error)).lower()}")
+
+
+def level_options(arguments: list[str]) -> list[str]:
+    """gzip's -1 to -9 as --level: click, below typer, knows no options that are their own value."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    levels = [f"--level={a[1:]}" if re.fullmatch("-[1-9]", a) else a for a in arguments[:end]]
+    return levels + arguments[end:]
 
 
 def _open_missing_streams() -> None:

@@ -11,8 +11,10 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from nncodec.blocks import BLOCK_SIZE
 from nncodec.cli import files
 from nncodec.errors import NNCodecError
+from nncodec.levels import DEFAULT_LEVEL, LEVELS
 
 app = typer.Typer(
     add_completion=False,
@@ -30,7 +32,23 @@ Keep = Annotated[bool, typer.Option("-k", "--keep", help="Keep the input (the de
 Remove = Annotated[bool, typer.Option("--rm", help="Remove the input once the output is verified.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite; compress .nnc again.")]
 Model = Annotated[
-    str, typer.Option("-m", "--model", envvar="NNCODEC_MODEL", help="A model's name or folder.")
+    Optional[str],
+    typer.Option(
+        "-m",
+        "--model",
+        envvar="NNCODEC_MODEL",
+        help="A model's name or folder, instead of the level's.",
+    ),
+]
+Level = Annotated[
+    int,
+    typer.Option(
+        "-l",
+        "--level",
+        min=min(LEVELS),
+        max=max(LEVELS),
+        help="-1 (fastest, context models alone) to -9 (smallest); -6 is the default.",
+    ),
 ]
 OtherModel = Annotated[
     Optional[str],
@@ -86,7 +104,8 @@ def compress(
     keep: Keep = False,
     rm: Remove = False,
     force: Force = False,
-    model: Model = "nano",
+    level: Level = DEFAULT_LEVEL,
+    model: Model = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -107,7 +126,7 @@ def compress(
             files.check_terminal(force)
         else:
             target = Path(output) if output else files.compressed_name(name, force)
-        encode = commands.encoder(model, threads or None)
+        encode = commands.encoder(level, model, threads or None)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -180,11 +199,19 @@ def test(
 
 @app.command()
 def info(
-    inputs: Annotated[list[str], typer.Argument(help="Archives.")], as_json: AsJson = False
+    inputs: Annotated[Optional[list[str]], typer.Argument(help="Archives.")] = None,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Show the engine of this machine.")
+    ] = False,
+    threads: Threads = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what archives contain, without decoding them."""
+    """Show what archives contain, without decoding them, or how the engine would run here."""
     from nncodec.api import read_info
     from nncodec.cli import commands
+
+    if engine == bool(inputs):
+        raise typer.BadParameter("give archives, or --engine without archives")
 
     rows: list[dict[str, Any]] = []
 
@@ -194,7 +221,52 @@ def info(
                 raise files.FileError("info needs a file, not a pipe")
             rows.append({"name": name, **read_info(source).to_dict()})
 
-    show(inputs, work, rows, commands.INFO_COLUMNS, as_json)
+    def show_engine(_name: str) -> None:
+        row = commands.engine_info(threads or None)
+        if as_json:
+            print(json.dumps(row, indent=2))
+        else:
+            commands.show_table([row], commands.ENGINE_COLUMNS)
+
+    if engine:
+        each(["engine"], show_engine)
+    else:
+        show(inputs or [], work, rows, commands.INFO_COLUMNS, as_json)
+
+
+@app.command()
+def bench(
+    file: Annotated[
+        Optional[str], typer.Argument(help="Data to code; - is stdin, none is sample text.")
+    ] = None,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Measure the engine: its kernels, and each stage.")
+    ] = False,
+    model: Model = "nano",
+    threads: Threads = 0,
+    isa: Annotated[
+        str, typer.Option(help="Instruction set; default: NNCODEC_ISA, or the best here.")
+    ] = "",
+    size: Annotated[
+        int, typer.Option("--bytes", min=1, max=BLOCK_SIZE, help="Code that many at most.")
+    ] = 1_000_000,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Take the median of so many.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast this machine compresses and decompresses, and what bounds it."""
+    if not engine:
+        raise typer.BadParameter("say what to measure: --engine")
+
+    def work(_name: str) -> None:
+        from nncodec.cli import bench as benchmarks
+
+        report = benchmarks.measure_engine(file, model, threads or None, isa, size, runs)
+        if as_json:
+            print(json.dumps(report, indent=2))
+        else:
+            benchmarks.show_engine(report)
+
+    each([file or "engine"], work)
 
 
 @app.command()

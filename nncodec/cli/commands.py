@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import nncodec
 from nncodec import api
 from nncodec.cli import files
 from nncodec.cli.progress import progress_bar
 from nncodec.codec import decompress_stream
-from nncodec.lanes import Engine, Progress
+from nncodec.engine.native import available_isas, choose_isa, usable_cores
+from nncodec.lanes import Coder, Progress
+from nncodec.numerics import NUMERIC_VERSION
 
 Sizes = tuple[int, int]  # bytes in, bytes out
 Work = Callable[[BinaryIO, BinaryIO, Progress], Sizes]
@@ -50,9 +53,9 @@ def to_stdout(source: BinaryIO, work: Work, progress: Progress) -> Sizes:
     return sizes
 
 
-def encoder(model: str, threads: int | None) -> Work:
+def encoder(level: int, model: str | None, threads: int | None) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
-        return api.load_codec(model, threads).compress_stream(source, sink, progress)
+        return api.load_codec(level, model, threads).compress_stream(source, sink, progress)
 
     return work
 
@@ -60,10 +63,12 @@ def encoder(model: str, threads: int | None) -> Work:
 def decoder(model: str | None, threads: int | None) -> Work:
     """Decodes with the installed model that an archive names, or with ``model`` if it is that."""
 
-    def find(model_id: bytes) -> Engine:
-        if model is not None and (codec := api.load_codec(model, threads)).model_id == model_id:
-            return codec.engine
-        return api.load_engine_by_id(model_id, threads)
+    def find(model_id: bytes | None) -> Coder:
+        if model_id is not None and model is not None:
+            codec = api.load_codec(model=model, threads=threads)
+            if codec.model_id == model_id:
+                return codec.coder
+        return api.load_coder(model_id, threads)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         return decompress_stream(source, sink, find, progress)
@@ -95,6 +100,17 @@ def verify(name: str, model: str | None, threads: int | None, quiet: bool) -> Si
         return decoder(model, threads)(source, nothing, progress)
 
 
+def engine_info(threads: int | None) -> Row:
+    """The native engine as it would start here. Raises NNCodecError for a wrong NNCODEC_ISA."""
+    return {
+        "isa": choose_isa(),
+        "available_isas": available_isas(),
+        "threads": threads or usable_cores(),
+        "numeric_version": NUMERIC_VERSION,
+        "version": nncodec.__version__,
+    }
+
+
 def summary(name: str, sizes: Sizes, target: Path) -> str:
     """``name: 3.12 bits/byte, 2.56x (1000000 => 390000 bytes, name.nnc)``."""
     size, packed = sizes
@@ -118,6 +134,14 @@ INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
     "blocks": lambda r: ", ".join(f"{n} {kind}" for kind, n in r["blocks"].items()) or "none",
     "model": lambda r: ", ".join(m[:8] for m in r["models"]) or "-",
     "name": lambda r: r["name"],
+}
+
+ENGINE_COLUMNS: dict[str, Callable[[Row], str]] = {
+    "in use": lambda r: r["isa"],
+    "available": lambda r: ", ".join(r["available_isas"]),
+    "threads": lambda r: f"{r['threads']}",
+    "numeric version": lambda r: f"{r['numeric_version']}",
+    "nncodec": lambda r: r["version"],
 }
 
 MODEL_COLUMNS: dict[str, Callable[[Row], str]] = {

@@ -152,10 +152,10 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
   return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {lanes, steps, kSymbols}, owner));
 }
 
-void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine& engine, int64_t size, int lanes,
-                      int64_t prefix, const Bytes& input, bool decode) {
+void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine* engine, int64_t size, int lanes,
+                      int64_t prefix, int table_bits, const Bytes& input, bool decode) {
   using Direction = nncodec::BlockCoder::Direction;
-  new (self) nncodec::BlockCoder(engine, {size, lanes, prefix},
+  new (self) nncodec::BlockCoder(engine, {size, lanes, prefix}, table_bits,
                                  decode ? Direction::kDecode : Direction::kEncode, input.data(),
                                  input.size());
 }
@@ -214,8 +214,9 @@ NB_MODULE(_core, m) {
       .def("advance", &advance, nb::arg("tokens").noconvert());
 
   nb::class_<nncodec::BlockCoder>(m, "BlockCoder")
-      .def("__init__", &init_block_coder, nb::arg("engine"), nb::arg("size"), nb::arg("lanes"),
-           nb::arg("prefix"), nb::arg("input").noconvert(), nb::arg("decode"),
+      .def("__init__", &init_block_coder, nb::arg("engine").none(), nb::arg("size"),
+           nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
+           nb::arg("input").noconvert(), nb::arg("decode"),
            nb::keep_alive<1, 2>())
       .def("run", &nncodec::BlockCoder::run, nb::arg("bytes"),
            nb::call_guard<nb::gil_scoped_release>())

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "context_mixer.h"
 #include "range_coder.h"
 
 namespace nncodec {
@@ -15,26 +16,16 @@ namespace {
 
 constexpr int kBeginOfBlock = 256;
 
-// One of a block's two parts: the prefix, or its lanes.
-struct Part {
-  int64_t begin = 0, size = 0;
-  int lanes = 1;
-
-  int64_t steps() const { return (size + lanes - 1) / lanes; }
-  int active(int64_t step) const {  // lanes that still have a byte at this step: the first ones
-    return step < size / lanes ? lanes : static_cast<int>(size % lanes);
-  }
-  int64_t at(int lane, int64_t step) const {
-    return begin + lane * (size / lanes) + std::min<int64_t>(lane, size % lanes) + step;
-  }
-};
-
 // Both coders as one function from a symbol to that symbol: the decoder fills it in.
 struct Encode {
   static constexpr bool kKnowsSymbols = true;
   RangeEncoder coder;
   Encode(const uint8_t*, std::size_t) {}
   void code(const int32_t* counts, uint8_t& symbol) { coder.encode(counts, symbol); }
+  int code_bit(uint32_t ones, int bit) {
+    coder.encode_bit(ones, bit);
+    return bit;
+  }
 };
 
 struct Decode {
@@ -42,7 +33,44 @@ struct Decode {
   RangeDecoder coder;
   Decode(const uint8_t* payload, std::size_t size) : coder(payload, size) {}
   void code(const int32_t* counts, uint8_t& symbol) { symbol = coder.decode(counts); }
+  int code_bit(uint32_t ones, int) { return coder.decode_bit(ones); }
 };
+
+// The network's counts of 256 symbols as a binary tree: node 1 is all, node n's children are 2n, whose
+// next bit is 0, and 2n + 1.
+class BitTree {
+ public:
+  void set(const int32_t* counts) {
+    std::copy_n(counts, 256, sums_ + 256);
+    for (int node = 255; node > 0; --node) sums_[node] = sums_[2 * node] + sums_[2 * node + 1];
+  }
+  // The probability, of 65536, that the bit after the bits so far (with a leading 1) is 1.
+  int one(int node) const {
+    return static_cast<int>((static_cast<int64_t>(sums_[2 * node + 1]) << 16) / sums_[node]);
+  }
+
+ private:
+  int32_t sums_[512];
+};
+
+// Codes the byte at (lane, step) bit by bit; `tree` is null where there is no network.
+template <class Coder>
+void code_mixed(Coder& coder, ContextMixer& mixer, uint8_t* symbols, const LanePart& part, int lane,
+                int64_t step, LaneHistory& history, const BitTree* tree) {
+  uint8_t& symbol = symbols[part.at(lane, step)];
+  const int known = Coder::kKnowsSymbols ? symbol : 0;
+  mixer.begin(symbols, part, lane, step, history);
+  int node = 1;
+  for (int shift = 7; shift >= 0; --shift) {
+    const int p = mixer.predict(tree ? tree->one(node) : 0);
+    constexpr int kToCounts = kCountBits - 16;
+    const int bit = coder.code_bit(static_cast<uint32_t>(p) << kToCounts, known >> shift & 1);
+    mixer.update(bit);
+    node = 2 * node + bit;
+  }
+  symbol = static_cast<uint8_t>(node);
+  mixer.end(symbols, part, lane, step, history);
+}
 
 }  // namespace
 
@@ -67,19 +95,22 @@ namespace {
 template <class Coder>
 class Run final : public BlockCoder::Impl {
  public:
-  Run(Engine& engine, Geometry g, const uint8_t* input, std::size_t input_size)
+  Run(Engine& engine, Geometry g, int table_bits, const uint8_t* input, std::size_t input_size)
       : engine_(engine),
         geometry_(g),
         caches_(engine.make_caches(kChunk)),
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(g.size)) {
+    if (table_bits) {
+      mixer_ = std::make_unique<ContextMixer>(engine.kernels(), table_bits, /*network=*/true);
+    }
     if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
     begin_part({0, g.prefix, 1});
   }
 
   int64_t run(int64_t bytes) override {
     const std::lock_guard<std::mutex> alone(engine_.busy());
-    const int64_t goal = std::min(geometry_.size, done_ + std::max<int64_t>(bytes, 1));
+    const int64_t goal = done_ + std::min(geometry_.size - done_, std::max<int64_t>(bytes, 1));
     while (done_ < goal) {
       if (chunk_ == chunks()) begin_part(rest());
       const int64_t a_chunk = static_cast<int64_t>(part_.lanes) * kChunk;
@@ -111,16 +142,21 @@ class Run final : public BlockCoder::Impl {
 
   int64_t chunks() const { return (part_.steps() + kChunk - 1) / kChunk; }
   int units() const { return kChunk == 1 ? static_cast<int>(groups_.size()) : 1; }
-  Part rest() const {
+  LanePart rest() const {
     return {geometry_.prefix, geometry_.size - geometry_.prefix, geometry_.lanes};
   }
 
-  void begin_part(Part part) {
+  void begin_part(LanePart part) {
     position_ += part_.steps();
     part_ = part;
     first_token_ = part.begin ? symbols_[part.begin - 1] : kBeginOfBlock;
     if (part.lanes > 1) {
       for (Cache& cache : caches_) cache.fork(part.lanes);
+    }
+    // All lanes have the prefix behind them.
+    histories_.resize(static_cast<std::size_t>(part.lanes), histories_[0]);
+    for (int lane = 0; lane < part.lanes; ++lane) {
+      histories_[static_cast<std::size_t>(lane)].start_run(part.at(lane, 0));
     }
     // Two groups a thread, so that one can be predicted while another is coded, if that leaves enough
     // rows for the products; at most as many lanes as a call takes rows.
@@ -242,7 +278,14 @@ class Run final : public BlockCoder::Impl {
       if (step >= part_.steps()) break;
       const int end = std::min(last, part_.active(step));
       for (int lane = first; lane < end; ++lane, ++coded) {
-        coder_.code(counts(chunk_, lane, i), symbols_[part_.at(lane, step)]);
+        const int32_t* row = counts(chunk_, lane, i);
+        if (mixer_) {
+          tree_.set(row);
+          code_mixed(coder_, *mixer_, symbols_.data(), part_, lane, step,
+                     histories_[static_cast<std::size_t>(lane)], &tree_);
+        } else {
+          coder_.code(row, symbols_[part_.at(lane, step)]);
+        }
       }
     }
     if (scratch.timed) scratch.ns[kCoding] += now_ns() - begun;
@@ -255,8 +298,11 @@ class Run final : public BlockCoder::Impl {
   Coder coder_;
   std::vector<uint8_t> symbols_;  // the block, known or decoded so far
   Buffer<int32_t> counts_;
+  std::unique_ptr<ContextMixer> mixer_;  // null: the network's counts are coded as they are
+  BitTree tree_;
+  std::vector<LaneHistory> histories_{1};
 
-  Part part_;
+  LanePart part_;
   int64_t position_ = 0;  // of the part's first step, in every lane
   int first_token_ = kBeginOfBlock;
 
@@ -271,26 +317,81 @@ class Run final : public BlockCoder::Impl {
   std::exception_ptr error_;
 };
 
+// Context models alone: one lane, one thread, no model to run.
+template <class Coder>
+class ContextRun final : public BlockCoder::Impl {
+ public:
+  ContextRun(int64_t size, int table_bits, const uint8_t* input, std::size_t input_size)
+      : part_{0, size, 1},
+        mixer_(choose_kernels(""), table_bits, /*network=*/false),
+        coder_(input, input_size),
+        symbols_(static_cast<std::size_t>(size)) {
+    if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
+  }
+
+  int64_t run(int64_t bytes) override {
+    const int64_t goal = done_ + std::min(part_.size - done_, std::max<int64_t>(bytes, 1));
+    for (; done_ < goal; ++done_) {
+      code_mixed(coder_, mixer_, symbols_.data(), part_, 0, done_, history_, nullptr);
+    }
+    return done_;
+  }
+
+  std::vector<uint8_t> finish() override {
+    if (done_ != part_.size) throw std::logic_error("the block is not coded to its end");
+    if constexpr (Coder::kKnowsSymbols) return coder_.coder.finish();
+    coder_.coder.finish();
+    return std::move(symbols_);
+  }
+
+ private:
+  const LanePart part_;
+  ContextMixer mixer_;
+  Coder coder_;
+  std::vector<uint8_t> symbols_;
+  LaneHistory history_;
+  int64_t done_ = 0;
+};
+
+template <class Coder>
+std::unique_ptr<BlockCoder::Impl> make(Engine* engine, Geometry g, int table_bits,
+                                       const uint8_t* input, std::size_t input_size) {
+  if (engine) return std::make_unique<Run<Coder>>(*engine, g, table_bits, input, input_size);
+  return std::make_unique<ContextRun<Coder>>(g.size, table_bits, input, input_size);
+}
+
 }  // namespace
 
-BlockCoder::BlockCoder(Engine& engine, Geometry g, Direction direction, const uint8_t* input,
-                       std::size_t input_size) {
+BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction direction,
+                       const uint8_t* input, std::size_t input_size) {
   if (g.size < 0 || g.lanes < 1 || g.prefix < 0 || g.prefix > g.size ||
       g.lanes > std::max<int64_t>(1, g.size - g.prefix)) {
     throw std::invalid_argument("lanes and prefix do not fit the block");
+  }
+  if (table_bits != 0 && (table_bits < kMinTableBits || table_bits > kMaxTableBits)) {
+    throw std::invalid_argument("table_bits is out of range");
+  }
+  if (!engine && (g.lanes != 1 || g.prefix != 0 || table_bits == 0)) {
+    throw std::invalid_argument("context models alone take one lane, no prefix and a table");
   }
   if (direction == Direction::kEncode) {
     if (input_size != static_cast<std::size_t>(g.size)) {
       throw std::invalid_argument("the input is not as long as the block");
     }
-    impl_ = std::make_unique<Run<Encode>>(engine, g, input, input_size);
+    impl_ = make<Encode>(engine, g, table_bits, input, input_size);
   } else {
-    impl_ = std::make_unique<Run<Decode>>(engine, g, input, input_size);
+    impl_ = make<Decode>(engine, g, table_bits, input, input_size);
   }
 }
 
 BlockCoder::~BlockCoder() = default;
 int64_t BlockCoder::run(int64_t bytes) { return impl_->run(bytes); }
-std::vector<uint8_t> BlockCoder::finish() { return impl_->finish(); }
+
+std::vector<uint8_t> BlockCoder::finish() {
+  if (finished_) throw std::logic_error("the block is finished already");
+  std::vector<uint8_t> result = impl_->finish();
+  finished_ = true;
+  return result;
+}
 
 }  // namespace nncodec

@@ -9,38 +9,34 @@
 #include <vector>
 
 #include "engine.h"
+#include "lane_geometry.h"
 
 namespace nncodec {
-
-// A block of `size` bytes is a prefix coded in one lane, then `lanes` contiguous runs that step
-// together; the first ones are a byte longer where the division leaves a rest.
-struct Geometry {
-  int64_t size = 0;
-  int lanes = 1;
-  int64_t prefix = 0;
-};
 
 class BlockCoder {
  public:
   enum class Direction { kEncode, kDecode };
 
-  // `input` is the block (kEncode, geometry.size bytes) or its payload (kDecode). Throws
-  // std::invalid_argument for a geometry that makes no sense, PayloadError for a hopeless payload.
-  BlockCoder(Engine& engine, Geometry geometry, Direction direction, const uint8_t* input,
-             std::size_t input_size);
+  // `engine` may be null: then context models code alone, in one lane. `table_bits` is the size of
+  // the context mixer's table (see context_mixer.h); 0 for none. `input` is the block (kEncode,
+  // geometry.size bytes) or its payload (kDecode). Throws std::invalid_argument for arguments that
+  // make no sense, PayloadError for a hopeless payload.
+  BlockCoder(Engine* engine, Geometry geometry, int table_bits, Direction direction,
+             const uint8_t* input, std::size_t input_size);
   ~BlockCoder();
 
   // Codes `bytes` more, or a little over, or all that are left; returns how many are done in all.
   // Throws PayloadError if the payload is found damaged.
   int64_t run(int64_t bytes);
 
-  // After run() has returned geometry.size: the payload (kEncode) or the block (kDecode).
+  // Once, after run() has returned geometry.size: the payload (kEncode) or the block (kDecode).
   std::vector<uint8_t> finish();
 
   struct Impl;
 
  private:
   std::unique_ptr<Impl> impl_;
+  bool finished_ = false;
 };
 
 }  // namespace nncodec

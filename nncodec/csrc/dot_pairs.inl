@@ -183,16 +183,19 @@ inline void mix_channels(const uint8_t* weights, int stride, const int8_t* v, in
   }
 }
 
+// Operands that differ, and that the compiler must believe to change, or one product could do for all.
 inline int64_t bare_products(int64_t rounds) {
   constexpr int kSums = 8;
-  Ints sums[kSums] = {};
-  Ints x = ints(0x00010002), w = ints(0x00010001);
+  Ints sums[kSums] = {}, x = ints(0x00010002), w[kSums];
+  for (int i = 0; i < kSums; ++i) w[i] = ints(0x00010001 + i);
   for (int64_t i = 0; i < rounds; ++i) {
-    for (Ints& sum : sums) sum += multiply_pairs(reinterpret_cast<Shorts>(x), reinterpret_cast<Shorts>(w));
+    for (int k = 0; k < kSums; ++k) {
+      sums[k] += multiply_pairs(reinterpret_cast<Shorts>(x), reinterpret_cast<Shorts>(w[k]));
+    }
 #if defined(__SSE2__)
-    asm volatile("" : "+x"(x), "+x"(w));  // or the loop could be computed once
+    asm volatile("" : "+x"(x));
 #else
-    asm volatile("" : "+m"(x), "+m"(w));
+    asm volatile("" : "+m"(x));
 #endif
   }
   for (Ints& sum : sums) asm volatile("" : : "m"(sum));

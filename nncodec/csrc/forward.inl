@@ -8,6 +8,7 @@
 #pragma once
 
 #include "attention.inl"
+#include "mixing_kernels.inl"
 
 namespace nncodec::NNCODEC_NAMESPACE {
 
@@ -220,6 +221,7 @@ int64_t bare(int64_t rounds) {
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {NNCODEC_NAME(NNCODEC_NAMESPACE), forward, multiply_alone, bare};
+const Kernels kernels = {NNCODEC_NAME(NNCODEC_NAMESPACE), forward, multiply_alone, bare,
+                         mix_dot, mix_train};
 
 }  // namespace nncodec::NNCODEC_NAMESPACE

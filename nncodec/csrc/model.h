@@ -7,6 +7,10 @@
 #include <new>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace nncodec {
 
 // Begins at a cache line, so that no vector load of a packed matrix touches two.
@@ -25,6 +29,25 @@ struct CacheLineAllocator {
 
 template <class T>
 using Buffer = std::vector<T, CacheLineAllocator<T>>;
+
+// Asks the system for huge pages: a table that is read all over else misses the address cache, too.
+template <class T>
+struct HugePageAllocator {
+  using value_type = T;
+  static constexpr std::size_t kPage = std::size_t{1} << 21;
+  HugePageAllocator() = default;
+  template <class U>
+  HugePageAllocator(const HugePageAllocator<U>&) {}
+  T* allocate(std::size_t n) {
+    void* p = ::operator new(n * sizeof(T), std::align_val_t{kPage});
+#if defined(__linux__)
+    if (n * sizeof(T) >= kPage) madvise(p, n * sizeof(T), MADV_HUGEPAGE);
+#endif
+    return static_cast<T*>(p);
+  }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{kPage}); }
+  bool operator==(const HugePageAllocator&) const { return true; }
+};
 
 constexpr int round_up(int n, int step) { return (n + step - 1) / step * step; }
 
@@ -148,7 +171,11 @@ struct Scratch {
 // Monotonic time; out of line, so that no copy of it is compiled with an instruction set's flags.
 int64_t now_ns();
 
-// What is compiled once per instruction set, from forward.inl.
+// Inputs of a logistic mixer, padded to whole vectors, and the bound of its weights (2^-16 each).
+constexpr int kMixInputs = 32;
+constexpr int32_t kMixWeightMax = (1 << 19) - 1;
+
+// What is compiled once per instruction set, from forward.inl and mixing_kernels.inl.
 struct Kernels {
   const char* isa;
   // Runs up to kMaxRows rows through the model.
@@ -160,6 +187,9 @@ struct Kernels {
   // The instruction that multiplies, `rounds` times over without loads or stores; returns how many
   // products that were. The bound that multiply() is measured against.
   int64_t (*bare_products)(int64_t rounds);
+  // See mixing_kernels.inl.
+  void (*mix_dot)(const int32_t* x, const int32_t* const* weights, int sets, int32_t* logits);
+  void (*mix_train)(const int32_t* x, int32_t* const* weights, int sets, const int32_t* errors);
 };
 
 namespace portable {

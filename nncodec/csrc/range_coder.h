@@ -56,14 +56,12 @@ class RangeEncoder {
     check_counts(counts);
     uint32_t begin = 0;
     for (int i = 0; i < symbol; ++i) begin += static_cast<uint32_t>(counts[i]);
-    const uint64_t start = narrow(range_, begin, static_cast<uint32_t>(counts[symbol]));
-    add(start);
-    while (range_ < kMinRange) {  // at most twice: range_ >= 2^24 here
-      bytes_.push_back(static_cast<uint8_t>(low_ >> 56));
-      bytes_.push_back(static_cast<uint8_t>(low_ >> 48));
-      low_ <<= kWordBits;
-      range_ <<= kWordBits;
-    }
+    encode_part(begin, static_cast<uint32_t>(counts[symbol]));
+  }
+
+  // A bit that is 1 with probability `ones` / 2^24, 0 < ones < 2^24; ones come first.
+  void encode_bit(uint32_t ones, int bit) {
+    encode_part(bit ? 0 : ones, bit ? ones : kCountTotal - ones);
   }
 
   // Ends the stream with as few bytes as name a number inside the interval when zeros follow.
@@ -81,6 +79,16 @@ class RangeEncoder {
   }
 
  private:
+  void encode_part(uint32_t begin, uint32_t count) {
+    add(narrow(range_, begin, count));
+    while (range_ < kMinRange) {  // at most twice: range_ >= 2^24 here
+      bytes_.push_back(static_cast<uint8_t>(low_ >> 56));
+      bytes_.push_back(static_cast<uint8_t>(low_ >> 48));
+      low_ <<= kWordBits;
+      range_ <<= kWordBits;
+    }
+  }
+
   void add(uint64_t amount) {
     low_ += amount;
     if (low_ < amount) {  // carry into the words already written; it cannot leave the first one
@@ -110,13 +118,15 @@ class RangeDecoder {
     while (begin + static_cast<uint32_t>(counts[symbol]) <= target) {
       begin += static_cast<uint32_t>(counts[symbol++]);
     }
-    offset_ -= narrow(range_, begin, static_cast<uint32_t>(counts[symbol]));
-    if (offset_ >= range_) throw PayloadError("payload is damaged");
-    while (range_ < kMinRange) {
-      shift();
-      range_ <<= kWordBits;
-    }
+    decode_part(begin, static_cast<uint32_t>(counts[symbol]));
     return static_cast<uint8_t>(symbol);
+  }
+
+  // Inverse of encode_bit.
+  int decode_bit(uint32_t ones) {
+    const int bit = offset_ < (range_ >> kCountBits) * ones;
+    decode_part(bit ? 0 : ones, bit ? ones : kCountTotal - ones);
+    return bit;
   }
 
   // Every byte must have been needed: the encoder ends at most 8 bytes after its last word, and
@@ -126,6 +136,15 @@ class RangeDecoder {
   }
 
  private:
+  void decode_part(uint32_t begin, uint32_t count) {
+    offset_ -= narrow(range_, begin, count);
+    if (offset_ >= range_) throw PayloadError("payload is damaged");
+    while (range_ < kMinRange) {
+      shift();
+      range_ <<= kWordBits;
+    }
+  }
+
   void shift() {
     // The encoder leaves out at most 7 bytes, all of them zeros.
     if (position_ + 2 > bytes_.size() + 7) throw PayloadError("payload ends too early");

@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from nncodec import _core
 from nncodec._core import available_isas
-from nncodec.blocks import Bytes
+from nncodec.blocks import Bytes, Geometry
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Engine, Progress
 from nncodec.numerics import rope_table
 from nncodec.weights import EngineModel
 
-__all__ = ["NativeEngine", "available_isas"]
+__all__ = ["NativeEngine", "available_isas", "choose_isa", "usable_cores"]
 
 BYTES_A_CALL = 1 << 15
 
@@ -33,6 +33,21 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def choose_isa(isa: str = "") -> str:
+    """The instruction set that an engine runs on: ``isa``, else ``NNCODEC_ISA``, else the best.
+
+    Raises NNCodecError if this machine or this build has no such kernels.
+    """
+    names = available_isas()
+    isa = isa or os.environ.get("NNCODEC_ISA", "") or names[0]
+    if isa not in names:
+        raise NNCodecError(
+            f"no kernels for the instruction set {isa!r} here: choose one of {', '.join(names)}, "
+            "or none (an empty NNCODEC_ISA) for the first"
+        )
+    return isa
+
+
 class NativeEngine(Engine):
     """A model's weights, packed for this machine's instruction set. ``start()`` gives a state."""
 
@@ -40,7 +55,7 @@ class NativeEngine(Engine):
         shape = asdict(model.config)
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in shape.items()}
         cos, sin = rope_table(model.config.rope_period)
-        isa = isa or os.environ.get("NNCODEC_ISA", "")
+        isa = choose_isa(isa)
         try:
             self.core = _core.Engine(
                 config, dict(model.tensors), cos, sin, threads or usable_cores(), isa
@@ -55,26 +70,54 @@ class NativeEngine(Engine):
     def start(self) -> NativeState:
         return NativeState(self)
 
-    def encode(self, data: Bytes, lanes: int, prefix: int, progress: Progress) -> bytes:
-        """The payload of a coded block of (n,) ``data``; ``lanes.encode_lanes`` in C++."""
-        coder = _core.BlockCoder(self.core, len(data), lanes, prefix, data, decode=False)
-        return self._run(coder, len(data), progress)
+    def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
+        """The payload of a coded block of (n,) ``data``: the twin's code in C++."""
+        return encode_block(self.core, data, geometry, progress)
 
-    def decode(
-        self, payload: bytes, size: int, lanes: int, prefix: int, progress: Progress
-    ) -> bytes:
+    def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
         """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
-        data = np.frombuffer(payload, dtype=np.uint8)
-        coder = _core.BlockCoder(self.core, size, lanes, prefix, data, decode=True)
-        return self._run(coder, size, progress)
+        return decode_block(self.core, payload, size, geometry, progress)
 
-    def _run(self, coder: _core.BlockCoder, size: int, progress: Progress) -> bytes:
-        # In pieces, so that progress is seen and Ctrl-C is heard.
-        done = 0
-        while done < size:
-            before, done = done, coder.run(BYTES_A_CALL)
-            progress(done - before)
-        return coder.finish()
+
+class NativeContexts:
+    """Context models alone, without a network: one lane, one thread."""
+
+    def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
+        """The payload of a block of (n,) ``data``."""
+        return encode_block(None, data, geometry, progress)
+
+    def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
+        """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
+        return decode_block(None, payload, size, geometry, progress)
+
+
+def encode_block(
+    engine: _core.Engine | None, data: Bytes, geometry: Geometry, progress: Progress
+) -> bytes:
+    return run(block_coder(engine, len(data), geometry, data, decode=False), len(data), progress)
+
+
+def decode_block(
+    engine: _core.Engine | None, payload: bytes, size: int, geometry: Geometry, progress: Progress
+) -> bytes:
+    data = np.frombuffer(payload, dtype=np.uint8)
+    return run(block_coder(engine, size, geometry, data, decode=True), size, progress)
+
+
+def block_coder(
+    engine: _core.Engine | None, size: int, geometry: Geometry, data: Bytes, decode: bool
+) -> _core.BlockCoder:
+    lanes, prefix, table_bits = geometry.lanes, geometry.prefix, geometry.table_bits
+    return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode)
+
+
+def run(coder: _core.BlockCoder, size: int, progress: Progress) -> bytes:
+    """The coder's result, in pieces, so that progress is seen and Ctrl-C is heard."""
+    done = 0
+    while done < size:
+        before, done = done, coder.run(BYTES_A_CALL)
+        progress(done - before)
+    return coder.finish()
 
 
 class NativeState:

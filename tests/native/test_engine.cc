@@ -85,7 +85,7 @@ using Direction = BlockCoder::Direction;
 
 std::vector<uint8_t> code(Engine& engine, const Geometry& g, Direction direction,
                           const std::vector<uint8_t>& input, int64_t piece) {
-  BlockCoder coder(engine, g, direction, input.data(), input.size());
+  BlockCoder coder(&engine, g, table_bits, direction, input.data(), input.size());
   for (int64_t done = 0; done < g.size;) {
     const int64_t now = coder.run(piece);
     if (now <= done || now > g.size) throw std::logic_error("run() makes no sense of its progress");
@@ -101,7 +101,7 @@ bool blocks_travel(const Model& model) {
     for (int threads : {1, 3}) engines.push_back(std::make_unique<Engine>(model, threads, isa));
   }
   for (const Geometry g : {Geometry{0, 1, 0}, Geometry{1, 1, 0}, Geometry{90, 1, 40},
-                           Geometry{211, 7, 0}, Geometry{500, 64, 13}, Geometry{131, 100, 31}}) {
+                           Geometry{5, 2, 0}, Geometry{211, 7, 0}, Geometry{500, 64, 13}, Geometry{131, 100, 31}}) {
     std::vector<uint8_t> block(static_cast<std::size_t>(g.size));
     for (uint8_t& b : block) b = static_cast<uint8_t>(draw(0, 255));
     const std::vector<uint8_t> payload = code(*engines[0], g, Direction::kEncode, block, 1 << 20);

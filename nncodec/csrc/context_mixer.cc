@@ -1,0 +1,262 @@
+#include "context_mixer.h"
+
+namespace nncodec {
+
+namespace {
+
+constexpr int kMatchBits = 20;
+constexpr int kMinMatch = 5;      // bytes hashed to find a match
+constexpr int kVerified = 32;     // bytes of a new match that are compared
+constexpr int kMaxMatch = 65535;
+constexpr int kWeightOne = 1 << 16;
+constexpr int kHistoryLimit = 255, kOrder0Limit = 255, kMatchLimit = 1023;
+constexpr int kRefineStep = 256, kRefineCells = 23;  // cells at multiples of the step, -11..11
+constexpr int kRefineRate = 6;
+constexpr int kSlowRate = 96, kFastRate = 288, kRateBytes = 16384;  // of the mixers, in 1/256
+
+uint32_t hash(uint64_t value, int which) {
+  uint64_t h = (value + (static_cast<uint64_t>(which + 1) << 56)) * 0x9E3779B97F4A7C15u;
+  h ^= h >> 29;
+  h *= 0xD6E8FEB86659FD93u;
+  return static_cast<uint32_t>(h >> 32);
+}
+
+uint32_t match_hash(uint64_t last8) {
+  return static_cast<uint32_t>((last8 & 0xffffffffffu) * 0x9E3779B97F4A7C15u >> (64 - kMatchBits));
+}
+
+int match_bucket(int length) {
+  if (length == 0) return 0;
+  if (length < 16) return 1 + length / 2;
+  if (length < 32) return 9 + (length - 16) / 8;
+  return length < 64 ? 11 : length < 128 ? 12 : length < 256 ? 13 : length < 512 ? 14 : 15;
+}
+
+bool is_word(int c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c >= 128;
+}
+
+}  // namespace
+
+ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
+    : kernels_(kernels), network_(network), table_bits_(table_bits), table_(std::size_t{1} << table_bits) {
+  matches_.assign(std::size_t{1} << kMatchBits, -1);
+  for (auto& map : history_maps_) {
+    for (std::size_t s = 0; s < kHistories.states.size(); ++s) {
+      const auto& c = kHistories.states[s];
+      map[s].set((c.ones * 2 + 1) * (kProbabilityOne - 1) / (2 * (c.zeros + c.ones) + 2));
+    }
+  }
+  for (std::size_t i = 0; i < match_map_.size(); ++i) match_map_[i].set(60000);
+  const int sizes[kSets] = {16, 256, 256, 8 * 16};
+  for (int s = 0; s < kSets; ++s) {
+    weights_[s].assign(static_cast<std::size_t>(sizes[s]) * kMixInputs, 0);
+    for (int n = 0; n < sizes[s]; ++n) {
+      int32_t* w = weights_[s].data() + n * kMixInputs;
+      for (int i = 0; i < kContexts; ++i) w[2 * i] = kWeightOne * 22 / 100;
+      w[2 * kContexts + 1] = kWeightOne / 4;
+      w[2 * kContexts + 3] = network ? kWeightOne * 6 / 10 : 0;
+    }
+  }
+  final_weights_.assign(256 * kSets, kWeightOne / kSets);
+  for (auto& table : refine_) {
+    table.resize(kRefineCells << 16);
+    for (int c = 0; c < 1 << 16; ++c) {
+      for (int j = 0; j < kRefineCells; ++j) {
+        table[c * kRefineCells + j] = static_cast<uint16_t>(squash((j - kRefineCells / 2) * kRefineStep));
+      }
+    }
+  }
+}
+
+void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
+                         LaneHistory& h) {
+  const uint64_t last = h.last8;
+  c0_ = 1;
+  bit_ = 0;
+  rate_ = kSlowRate + kFastRate * kRateBytes / (kRateBytes + bytes_++);
+  c1_ = static_cast<int>(last & 0xff);
+  c3_ = static_cast<uint32_t>(last & 0xffffff);
+  const int64_t column = part.at(lane, step) - h.line;
+  const int64_t above_at = h.previous_line + column;
+  const int above = above_at < h.line ? symbols[above_at] : 0;
+  hashes_[0] = hash(last & 0xff, 0);
+  hashes_[1] = hash(last & 0xffff, 1);
+  hashes_[2] = hash(last & 0xffffff, 2);
+  hashes_[3] = hash(last & 0xffffffff, 3);
+  hashes_[4] = hash(last & 0xffffffffff, 4);
+  hashes_[5] = hash(last & 0xffffffffffff, 5);
+  hashes_[6] = hash(h.word | static_cast<uint64_t>(c1_) << 32, 6);
+  hashes_[7] = hash(h.word ^ static_cast<uint64_t>(h.previous_word) << 24, 7);
+  hashes_[8] = hash(last & 0xf0ffff00, 8);
+  hashes_[9] = hash(static_cast<uint64_t>(above) | static_cast<uint64_t>(c1_) << 8 |
+                        static_cast<uint64_t>(std::min<int64_t>(column, 255)) << 16,
+                    9);
+  if (h.match >= 0 && !part.known(h.match, lane, step)) h.match = -1;
+  expected_ = h.match >= 0 ? symbols[h.match] : -1;
+  match_length_ = h.match >= 0 ? h.match_length : 0;
+  match_bucket_ = match_bucket(match_length_);
+  find_slots();
+}
+
+uint8_t* ContextMixer::find(uint32_t h) {
+  Line& line = table_[h >> (32 - table_bits_)];
+  const auto check = static_cast<uint8_t>(h & 0xff);
+  int worst = 0;
+  for (int i = 0; i < 4; ++i) {
+    Slot& slot = line.slots[i];
+    if (slot.check == check && slot.states[0] != 0) return slot.states;
+    if (slot.states[0] < line.slots[worst].states[0]) worst = i;
+  }
+  Slot& slot = line.slots[worst];
+  slot = Slot{check, {}};
+  return slot.states;
+}
+
+void ContextMixer::find_slots() {
+  for (int i = 0; i < kContexts; ++i) {
+    const uint32_t h = (hashes_[i] + static_cast<uint32_t>(c0_) * 0x2F0B4C47u) * 0x9E3779B1u;
+    slots_[i] = find(h ^ h >> 15);
+  }
+}
+
+int ContextMixer::predict(int network) {
+  // Within a nibble the states form a binary tree: 0, then 1-2, 3-6, 7-14.
+  const int depth = bit_ & 3;
+  const int node = (1 << depth) - 1 + (c0_ & ((1 << depth) - 1));
+  int seen = 0;
+  for (int i = 0; i < kContexts; ++i) {
+    uint8_t* state = slots_[i] + node;
+    bit_states_[i] = state;
+    if (*state == 0) {
+      inputs_[2 * i] = inputs_[2 * i + 1] = 0;
+    } else {
+      const int p = history_maps_[i][*state].p16();
+      inputs_[2 * i] = stretch(p);
+      inputs_[2 * i + 1] = (p - 32768) >> 5;
+      ++seen;
+    }
+  }
+  int32_t* x = inputs_.data() + 2 * kContexts;
+  x[0] = stretch(order0_[c0_].p16());
+  match_context_ = -1;
+  x[1] = x[2] = 0;
+  if (expected_ >= 0 && ((expected_ | 256) >> (8 - bit_)) == c0_) {
+    const int expected_bit = expected_ >> (7 - bit_) & 1;
+    match_context_ = match_bucket_ * 2 + expected_bit;
+    const int p = match_map_[match_context_].p16();
+    const int sign = expected_bit ? 1 : -1;
+    x[1] = sign * stretch(p);
+    x[2] = sign * ((p - 32768) >> 5);
+  } else if (expected_ >= 0) {
+    expected_ = -1;
+    match_bucket_ = 0;
+  }
+  int confidence = seen;
+  if (network_) {
+    x[3] = stretch(network);
+    x[4] = (network - 32768) >> 5;
+    confidence = std::min(15, std::abs(x[3]) >> 7);
+  }
+  x[5] = 256;
+
+  chosen_[0] = weights_[0].data() + match_bucket_ * kMixInputs;
+  chosen_[1] = weights_[1].data() + c0_ * kMixInputs;
+  chosen_[2] = weights_[2].data() + c1_ * kMixInputs;
+  chosen_[3] = weights_[3].data() + (bit_ * 16 + confidence) * kMixInputs;
+  chosen_final_ = final_weights_.data() + c0_ * kSets;
+  int32_t final_sum = 0;
+  kernels_.mix_dot(inputs_.data(), chosen_, kSets, output_logits_);
+  for (int s = 0; s < kSets; ++s) {
+    const int logit = std::clamp(output_logits_[s], -kMaxLogit, kMaxLogit);
+    output_logits_[s] = logit;
+    outputs_[s] = squash(logit);
+    final_sum += (logit * chosen_final_[s]) >> 8;
+  }
+  const int logit = std::clamp(final_sum >> 8, -kMaxLogit, kMaxLogit);
+  mixed_ = squash(logit);
+
+  const uint32_t contexts[2] = {static_cast<uint32_t>(c0_ | c1_ << 8),
+                                ((c3_ * 0x9E3779B1u) >> 16 ^ static_cast<uint32_t>(c0_) * 0x3D4Du) & 0xffff};
+  const int shifted = logit + kRefineCells / 2 * kRefineStep;
+  const int cell = shifted / kRefineStep, rest = shifted % kRefineStep;
+  int p = 2 * mixed_;
+  for (int i = 0; i < 2; ++i) {
+    const int base = static_cast<int>(contexts[i]) * kRefineCells + cell;
+    p += (refine_[i][base] * (kRefineStep - rest) + refine_[i][base + 1] * rest) / kRefineStep;
+    refined_at_[i] = rest > kRefineStep / 2 ? base + 1 : base;
+  }
+  p = (p + 2) >> 2;
+  return std::clamp(p, 1, kProbabilityOne - 1);
+}
+
+void ContextMixer::update(int bit) {
+  for (int i = 0; i < kContexts; ++i) {
+    history_maps_[i][*bit_states_[i]].update(bit, kHistoryLimit);
+    *bit_states_[i] = kHistories.next[*bit_states_[i]][bit];
+  }
+  order0_[c0_].update(bit, kOrder0Limit);
+  if (match_context_ >= 0) match_map_[match_context_].update((match_context_ & 1) == bit, kMatchLimit);
+
+  const int target = bit << 16;
+  const int final_error = ((target - mixed_) * 2) >> 4;
+  int32_t errors[kSets];
+  for (int s = 0; s < kSets; ++s) {
+    errors[s] = ((target - outputs_[s]) * rate_) >> 8;
+    const int32_t v = chosen_final_[s] + ((output_logits_[s] * final_error + (1 << 15)) >> 16);
+    chosen_final_[s] = std::clamp(v, -kMixWeightMax, kMixWeightMax);
+  }
+  kernels_.mix_train(inputs_.data(), chosen_, kSets, errors);
+  for (int i = 0; i < 2; ++i) {
+    uint16_t& cell = refine_[i][refined_at_[i]];
+    cell = static_cast<uint16_t>(cell + (((bit ? 65535 : 0) - cell) >> kRefineRate));
+  }
+
+  c0_ = c0_ * 2 | bit;
+  if (++bit_ == 4) find_slots();
+}
+
+void ContextMixer::end(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
+                       LaneHistory& h) {
+  const int64_t at = part.at(lane, step);
+  const int c = symbols[at];
+  h.last8 = h.last8 << 8 | static_cast<uint64_t>(c);
+  if (is_word(c)) {
+    const int folded = c >= 'A' && c <= 'Z' ? c + 32 : c;
+    h.word = (h.word + static_cast<uint32_t>(folded) + 1) * 0x2F0B4C47u;
+  } else if (h.word) {
+    h.previous_word = h.word;
+    h.word = 0;
+  }
+  if (c == '\n') {
+    h.previous_line = h.line;
+    h.line = at + 1;
+  }
+  if (h.match >= 0 && symbols[h.match] == c) {
+    ++h.match;
+    if (h.match_length < kMaxMatch) ++h.match_length;
+  } else {
+    h.match = -1;
+    h.match_length = 0;
+  }
+  int32_t& entry = matches_[match_hash(h.last8)];
+  if (h.match < 0 && entry > 0) find_match(symbols, part, lane, step, entry, h);
+  entry = static_cast<int32_t>(at + 1);
+}
+
+// Takes the candidate if enough bytes before it equal the lane's last ones. Only bytes of one lane's
+// run are compared, which were coded one after the other.
+void ContextMixer::find_match(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
+                              int64_t candidate, LaneHistory& h) const {
+  const int64_t at = part.at(lane, step), last = candidate - 1;
+  const int64_t mine = at - part.at(lane, 0) + 1;
+  const int64_t theirs = last < part.begin ? last + 1 : last - part.at(part.lane_of(last), 0) + 1;
+  const auto most = static_cast<int>(std::min<int64_t>({mine, theirs, kVerified}));
+  int length = 0;
+  while (length < most && symbols[last - length] == symbols[at - length]) ++length;
+  if (length < kMinMatch) return;
+  h.match = candidate;
+  h.match_length = length;
+}
+
+}  // namespace nncodec

@@ -1,0 +1,137 @@
+// Context mixing: adaptive models of a block's recent past beside the network, bit by bit.
+//
+// Every byte is eight binary decisions, high bit first. Each model gives logits for the next bit; gated
+// logistic mixers (Mattern 2012; Mahoney's paq8) weigh them, by weights chosen by small contexts and
+// adapted after every bit; two adaptive probability maps refine the result. All lanes of a block share
+// one state, visited in coding order. Integers only, so that every machine computes the same. The
+// readable twin is nncodec/mixing.py; docs/mixing.md has the reasons.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "bit_history.h"
+#include "lane_geometry.h"
+#include "logistic.h"
+#include "model.h"
+
+namespace nncodec {
+
+inline const HistoryTable kHistories;
+
+// A probability that learns: 22 bits of it above 10 bits of how often it was updated.
+class AdaptiveBit {
+ public:
+  int p16() const { return static_cast<int>(value_ >> 16); }
+  void update(int bit, int limit) {
+    const auto n = static_cast<int>(value_ & 1023);
+    const auto p = static_cast<int>(value_ >> 10);
+    const int target = bit ? (1 << 22) - 1 : 0;
+    // (target - p) / (n + 1.5), by a reciprocal in units of 2^-16; three bits are cut before and
+    // thirteen after.
+    const auto step = static_cast<int>(int64_t{(target - p) >> 3} * kReciprocals.of[n] >> 13);
+    value_ = static_cast<uint32_t>(p + step) << 10 | static_cast<uint32_t>(n < limit ? n + 1 : n);
+  }
+  void set(int p16) { value_ = static_cast<uint32_t>(p16) << 16; }
+
+ private:
+  struct Reciprocals {
+    std::array<int, 1024> of;
+    Reciprocals() {
+      for (int n = 0; n < 1024; ++n) of[n] = (1 << 17) / (2 * n + 3);  // 2^16 / (n + 1.5)
+    }
+  };
+  static inline const Reciprocals kReciprocals;
+  uint32_t value_ = 1u << 31;
+};
+
+constexpr int kContexts = 10;
+constexpr int kMinTableBits = 10, kMaxTableBits = 22;
+constexpr int kSets = 4;     // weight sets chosen at once
+
+// What a lane remembers besides the symbols.
+struct LaneHistory {
+  uint64_t last8 = 0;  // last byte lowest
+  uint32_t word = 0, previous_word = 0;
+  int64_t match = -1;  // position of the predicted byte, or -1
+  int match_length = 0;
+  int64_t line = 0, previous_line = 0;  // where the lines began, as positions in the block
+
+  // Goes on at a lane's first byte with the past of another place.
+  void start_run(int64_t at) {
+    match = -1;
+    match_length = 0;
+    line = previous_line = at;
+  }
+};
+
+class ContextMixer {
+ public:
+  // `table_bits`: the hash table has 2^table_bits lines of 64 bytes.
+  ContextMixer(const Kernels& kernels, int table_bits, bool network);
+
+  // Sets the contexts of the byte at (lane, step) of a part of the block, `symbols`, of which only
+  // the bytes coded before are looked at.
+  void begin(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
+             LaneHistory& history);
+  // The probability, of 65536, that the next bit is 1. `network` is its probability by the network.
+  int predict(int network);
+  void update(int bit);
+  // The byte that begin() was called for is in `symbols`.
+  void end(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
+           LaneHistory& history);
+
+ private:
+  struct Slot {
+    uint8_t check;
+    uint8_t states[15];
+  };
+  struct alignas(64) Line {
+    Slot slots[4];
+  };
+  static_assert(sizeof(Line) == 64);
+
+  void find_slots();
+  void find_match(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
+                  int64_t candidate, LaneHistory& history) const;
+  uint8_t* find(uint32_t hash);
+
+  const Kernels& kernels_;
+  const bool network_;
+  const int table_bits_;
+  std::vector<Line, HugePageAllocator<Line>> table_;
+  std::vector<int32_t, HugePageAllocator<int32_t>> matches_;  // hash of the last bytes -> position that follows
+  std::array<std::array<AdaptiveBit, 256>, kContexts> history_maps_;
+  std::array<AdaptiveBit, 256> order0_;
+  std::array<AdaptiveBit, 64> match_map_;
+  std::vector<int32_t> weights_[kSets];
+  std::vector<int32_t> final_weights_;
+  std::vector<uint16_t, HugePageAllocator<uint16_t>> refine_[2];
+
+  // Of the byte in progress.
+  std::array<uint32_t, kContexts> hashes_{};
+  std::array<uint8_t*, kContexts> slots_{};  // the states of this nibble
+  int c0_ = 1, bit_ = 0;                     // bits so far with a leading 1; how many
+  int c1_ = 0;
+  uint32_t c3_ = 0;
+  int expected_ = -1;  // the byte that the match predicts
+  int match_length_ = 0, match_bucket_ = 0;
+
+  int64_t bytes_ = 0;
+  int rate_ = 0;
+
+  // Of the bit in progress.
+  alignas(64) std::array<int32_t, kMixInputs> inputs_{};
+  int32_t* chosen_[kSets] = {};
+  int32_t* chosen_final_ = nullptr;
+  int32_t outputs_[kSets] = {}, output_logits_[kSets] = {};
+  int mixed_ = 0;
+  int refined_at_[2] = {};
+  uint8_t* bit_states_[kContexts] = {};
+  int match_context_ = -1;
+};
+
+}  // namespace nncodec

@@ -1,0 +1,57 @@
+// Probabilities and the logistic domain, in integers: the same on every machine by construction.
+//
+// A probability is 16 bits, 1..65535. A logit is ln(p / (1 - p)) in units of 1/256. The readable twin
+// is nncodec/mixing.py.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace nncodec {
+
+constexpr int kProbabilityOne = 1 << 16;
+constexpr int kMaxLogit = 2815;  // 11 nats: 1 / (1 + e^11) is about one part in 2^16
+
+struct LogisticTables {
+  std::array<uint16_t, 2 * kMaxLogit + 1> squash;
+  std::array<int16_t, 4096> middle;              // stretch by p / 16
+  std::array<int16_t, 1024> low;                 // stretch of p < 1024
+
+  LogisticTables() {
+    // e^(-k / 256) as a fraction of 2^31, by repeated products with floor(e^(-1/256) 2^32).
+    constexpr uint64_t kDecay = 4278222805u;
+    uint64_t power = uint64_t{1} << 31;
+    for (int k = 0; k <= kMaxLogit; ++k) {
+      const uint64_t whole = (uint64_t{1} << 31) + power;
+      const auto p = static_cast<int>(((uint64_t{1} << 47) + whole / 2) / whole);
+      squash[kMaxLogit + k] = static_cast<uint16_t>(p < 65535 ? p : 65535);
+      squash[kMaxLogit - k] = static_cast<uint16_t>(65536 - squash[kMaxLogit + k]);
+      power = power * kDecay >> 32;
+    }
+    int logit = -kMaxLogit;
+    const auto inverse = [&](int p) {  // the first logit that reaches p; called with rising p
+      while (logit < kMaxLogit && squash[kMaxLogit + logit] < p) ++logit;
+      return static_cast<int16_t>(logit);
+    };
+    for (int p = 0; p < 1024; ++p) low[p] = inverse(p);
+    logit = -kMaxLogit;
+    for (int i = 0; i < 4096; ++i) middle[i] = inverse(16 * i + 8);
+  }
+};
+
+inline const LogisticTables kLogistic;
+
+// Logit -> probability.
+inline int squash(int logit) {
+  logit = logit < -kMaxLogit ? -kMaxLogit : logit > kMaxLogit ? kMaxLogit : logit;
+  return kLogistic.squash[kMaxLogit + logit];
+}
+
+// Probability (0..65536) -> logit.
+inline int stretch(int p) {
+  if (p < 1024) return kLogistic.low[p];
+  if (p > kProbabilityOne - 1024) return p < kProbabilityOne ? -kLogistic.low[kProbabilityOne - p] : kMaxLogit;
+  return kLogistic.middle[p >> 4];
+}
+
+}  // namespace nncodec

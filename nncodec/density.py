@@ -1,0 +1,55 @@
+"""Is there anything to gain? Cheap looks at a block that spare the models hopeless work.
+
+In integers, so that the choice of kind, too, is the same on every machine.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from nncodec.blocks import Bytes
+from nncodec.numerics import COUNT_BITS, code_length
+
+SMALL = 1 << 14  # blocks below this are simply tried
+ANCHOR, HASH_BITS = 64, 22
+
+
+class Density(IntEnum):
+    """What single byte frequencies, and long repeats, say about a block."""
+
+    PLAIN = 0
+    DENSE = 1  # within 1.25 % of 8 bits a byte: compressed, but perhaps not to the end, like JPEG
+    RANDOM = 2  # within 0.1 %, and nothing in it comes twice: zip, xz, ciphertext
+
+
+def density(data: Bytes) -> Density:
+    """Judge (n,) bytes."""
+    if len(data) < SMALL:
+        return Density.PLAIN
+    counts = np.bincount(data, minlength=256).astype(np.int64)
+    rates = np.maximum((counts << COUNT_BITS) // len(data), 1).astype(np.int32)
+    cost = int((counts * code_length(rates)).sum())  # of an ideal order-0 code, in bits / 256
+    full = 8 * 256 * len(data)
+    if cost * 80 < full * 79:
+        return Density.PLAIN
+    if cost * 1000 < full * 999 or has_repeats(data):
+        return Density.DENSE
+    return Density.RANDOM
+
+
+def has_repeats(data: Bytes) -> bool:
+    """Whether eight bytes at every 64th place come again, anywhere, for 1 % of these places."""
+    anchors = np.frombuffer(data[: len(data) // 8 * 8].tobytes(), dtype="<u8")[:: ANCHOR // 8]
+    shift = np.uint64(64 - HASH_BITS)
+    factor = np.uint64(0x9E3779B97F4A7C15)
+    marked = np.zeros(1 << HASH_BITS, dtype=bool)
+    marked[(anchors * factor) >> shift] = True
+    found = 0
+    for offset in range(8):
+        rest = data[offset:]
+        words = np.frombuffer(rest[: len(rest) // 8 * 8].tobytes(), dtype="<u8")
+        likely = words[marked[(words * factor) >> shift]]
+        found += int(np.isin(likely, anchors).sum())
+    return (found - len(anchors)) * 100 > len(anchors)

@@ -1,0 +1,383 @@
+"""Context mixing in plain Python: the readable twin of ``csrc/context_mixer.cc``, to the bit.
+
+Same classes, same names, same integers; far too slow for more than tests. Every byte is eight
+binary decisions. Each model gives logits for the next bit, gated logistic mixers weigh them
+(Mattern, "Mixing Strategies in Data Compression", 2012), adaptive probability maps refine the
+result.
+A probability is 16 bits, 1..65535; a logit is ln(p / (1 - p)) in units of 1/256. Python's ``>>``
+and ``//`` round down, as C++'s ``>>`` does; where C++ divides, operands are not negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from nncodec.blocks import lane_lengths
+
+ONE = 1 << 16  # of probabilities
+MAX_LOGIT = 2815
+
+CONTEXTS = 10
+INPUTS = 2 * CONTEXTS + 6  # 2 a context, then: order 0, match (2), network (2), bias
+SETS = 4
+SET_SIZES = (16, 256, 256, 128)
+
+MATCH_BITS = 20
+MIN_MATCH, VERIFIED, MAX_MATCH = 5, 32, 65535
+WEIGHT_ONE, WEIGHT_MAX = 1 << 16, (1 << 19) - 1
+HISTORY_LIMIT, ORDER0_LIMIT, MATCH_LIMIT = 255, 255, 1023
+REFINE_STEP, REFINE_CELLS, REFINE_RATE = 256, 23, 6
+SLOW_RATE, FAST_RATE, RATE_BYTES = 96, 288, 16384
+
+U32, U64 = (1 << 32) - 1, (1 << 64) - 1
+
+
+@lru_cache(maxsize=1)
+def squash_table() -> list[int]:
+    """Logit + MAX_LOGIT -> probability, from e^(-k/256) by repeated integer products."""
+    table = [0] * (2 * MAX_LOGIT + 1)
+    power = 1 << 31
+    for k in range(MAX_LOGIT + 1):
+        whole = (1 << 31) + power
+        p = min(((1 << 47) + whole // 2) // whole, 65535)
+        table[MAX_LOGIT + k], table[MAX_LOGIT - k] = p, 65536 - p
+        power = power * 4278222805 >> 32  # floor(e^(-1/256) 2^32)
+    return table
+
+
+def squash(logit: int) -> int:
+    """Logit -> probability."""
+    return squash_table()[clamp(logit, MAX_LOGIT) + MAX_LOGIT]
+
+
+def _inverse(p: int) -> int:
+    """The first logit whose probability reaches ``p``."""
+    table = squash_table()
+    low, high = 0, 2 * MAX_LOGIT
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if table[middle] < p else (low, middle)
+    return low - MAX_LOGIT
+
+
+@cache
+def stretch(p: int) -> int:
+    """Probability (0..65536) -> logit; in the middle by steps of 16."""
+    if p < 1024:
+        return _inverse(p)
+    if p > ONE - 1024:
+        return -_inverse(ONE - p) if p < ONE else MAX_LOGIT
+    return _inverse(16 * (p >> 4) + 8)
+
+
+def clamp(value: int, bound: int) -> int:
+    return max(-bound, min(bound, value))
+
+
+def history_bound(other: int) -> int:
+    """The largest count beside another one that is ``other``."""
+    if other < 7:
+        return (40, 28, 12, 7, 5, 4, 3)[other]
+    return 2 if other < 13 else 1 if other < 29 else 0
+
+
+History = tuple[int, int, int]  # zeros, ones, last bit (0 if only ones or zeros came: it is known)
+
+
+def _after(state: History, bit: int) -> History:
+    mine, other = state[bit] + 1, state[1 - bit]
+    if other > 2:
+        other = (0, 1, 2, 2, 3, 3, 4, 4)[other] if other < 8 else 5 if other < 16 else 6
+    while mine > history_bound(other) or other > history_bound(mine):
+        if mine > history_bound(other):
+            mine -= 1
+        else:
+            other -= 1
+    return (other, mine, 1) if bit else (mine, other, 0)
+
+
+@lru_cache(maxsize=1)
+def histories() -> tuple[list[History], list[tuple[int, int]]]:
+    """All bit histories by number, and what each becomes after a 0 and a 1."""
+    states: list[History] = []
+    for total in range(81):
+        for ones in range(total + 1):
+            zeros = total - ones
+            if zeros > history_bound(ones) or ones > history_bound(zeros):
+                continue
+            lasts = (int(ones > 0),) if zeros == 0 or ones == 0 else (0, 1)
+            states += [(zeros, ones, last) for last in lasts]
+
+    def find(s: History) -> int:
+        pure = s[0] == 0 or s[1] == 0
+        return next(i for i, t in enumerate(states) if t[:2] == s[:2] and (pure or t[2] == s[2]))
+
+    return states, [(find(_after(s, 0)), find(_after(s, 1))) for s in states]
+
+
+class AdaptiveBit:
+    """A probability that learns: 22 bits of it, and how often it was updated."""
+
+    def __init__(self, p16: int = 1 << 15) -> None:
+        self.p, self.n = p16 << 6, 0
+
+    def p16(self) -> int:
+        return self.p >> 6
+
+    def update(self, bit: int, limit: int) -> None:
+        target = (1 << 22) - 1 if bit else 0
+        self.p += ((target - self.p) >> 3) * ((1 << 17) // (2 * self.n + 3)) >> 13
+        self.n += self.n < limit
+
+
+class LanePart:
+    """Where the lanes of one part of a block lie: ``csrc/lane_geometry.h``."""
+
+    def __init__(self, begin: int, size: int, lanes: int) -> None:
+        self.begin, self.size, self.lanes = begin, size, lanes
+        self.lengths = lane_lengths(size, lanes)
+        self.starts = [begin + sum(self.lengths[:i]) for i in range(lanes)]
+
+    def at(self, lane: int, step: int) -> int:
+        return self.starts[lane] + step
+
+    def lane_of(self, position: int) -> int:
+        spans = zip(self.starts, self.lengths, strict=True)
+        return next(i for i, (start, n) in enumerate(spans) if start <= position < start + n)
+
+    def known(self, position: int, lane: int, step: int) -> bool:
+        """Whether the byte at a position is coded before that of (lane, step)."""
+        if position < self.begin:
+            return True
+        if position >= self.begin + self.size:
+            return False
+        other = self.lane_of(position)
+        other_step = position - self.starts[other]
+        return other_step < step or (other_step == step and other < lane)
+
+
+@dataclass
+class LaneHistory:
+    """What a lane remembers besides the symbols."""
+
+    last8: int = 0  # the last byte lowest
+    word: int = 0
+    previous_word: int = 0
+    match: int = -1  # position of the predicted byte, or -1
+    match_length: int = 0
+    line: int = 0  # where the lines began, as positions in the block
+    previous_line: int = 0
+
+    def start_run(self, at: int) -> None:
+        """Go on at a lane's first byte with the past of another place."""
+        self.match, self.match_length, self.line, self.previous_line = -1, 0, at, at
+
+
+def hash_context(value: int, which: int) -> int:
+    h = (value + ((which + 1) << 56)) * 0x9E3779B97F4A7C15 & U64
+    h ^= h >> 29
+    return (h * 0xD6E8FEB86659FD93 & U64) >> 32
+
+
+def match_hash(last8: int) -> int:
+    return ((last8 & 0xFFFFFFFFFF) * 0x9E3779B97F4A7C15 & U64) >> (64 - MATCH_BITS)
+
+
+def match_bucket(length: int) -> int:
+    if length == 0:
+        return 0
+    if length < 16:
+        return 1 + length // 2
+    if length < 32:
+        return 9 + (length - 16) // 8
+    return next((11 + i for i, top in enumerate((64, 128, 256, 512)) if length < top), 15)
+
+
+def is_word(c: int) -> bool:
+    return (chr(c).isascii() and chr(c).isalnum()) or c >= 128
+
+
+class Slot:
+    """The bit histories of one context and nibble: a binary tree of 15 nodes."""
+
+    def __init__(self) -> None:
+        self.check, self.states = 0, [0] * 15
+
+
+class ContextMixer:
+    """Predicts a block's bits; all of its lanes share one. See ``csrc/context_mixer.h``."""
+
+    def __init__(self, table_bits: int, network: bool) -> None:
+        self.table_bits, self.network = table_bits, network
+        self.table: dict[int, list[Slot]] = {}  # lines of four slots, made when first asked for
+        self.matches: dict[int, int] = {}
+        states, self.next_state = histories()
+        first = [(o * 2 + 1) * (ONE - 1) // (2 * (z + o) + 2) for z, o, _ in states]
+        self.history_maps = [[AdaptiveBit(p) for p in first] for _ in range(CONTEXTS)]
+        self.order0 = [AdaptiveBit() for _ in range(256)]
+        self.match_map = [AdaptiveBit(60000) for _ in range(64)]
+        weights = [WEIGHT_ONE * 22 // 100, 0] * CONTEXTS
+        weights += [0, WEIGHT_ONE // 4, 0, WEIGHT_ONE * 6 // 10 if network else 0, 0, 0]
+        self.weights = [[list(weights) for _ in range(n)] for n in SET_SIZES]
+        self.final_weights = [[WEIGHT_ONE // SETS] * SETS for _ in range(256)]
+        middle = REFINE_CELLS // 2
+        self.first_cells = [squash((j - middle) * REFINE_STEP) for j in range(REFINE_CELLS)]
+        self.refine: list[dict[int, list[int]]] = [{}, {}]
+        self.bytes = 0
+
+    def begin(
+        self, symbols: bytes | bytearray, part: LanePart, lane: int, step: int, h: LaneHistory
+    ) -> None:
+        """Set the contexts of the byte at (lane, step); only what was coded before is read."""
+        last = h.last8
+        self.c0, self.bit = 1, 0
+        self.rate = SLOW_RATE + FAST_RATE * RATE_BYTES // (RATE_BYTES + self.bytes)
+        self.bytes += 1
+        self.c1, self.c3 = last & 0xFF, last & 0xFFFFFF
+        column = part.at(lane, step) - h.line
+        above_at = h.previous_line + column
+        above = symbols[above_at] if above_at < h.line else 0
+        values = [last & (1 << 8 * n) - 1 for n in range(1, 7)]
+        values.append(h.word | self.c1 << 32)
+        values.append(h.word ^ h.previous_word << 24)
+        values.append(last & 0xF0FFFF00)
+        values.append(above | self.c1 << 8 | min(column, 255) << 16)
+        self.hashes = [hash_context(value, i) for i, value in enumerate(values)]
+        if h.match >= 0 and not part.known(h.match, lane, step):
+            h.match = -1
+        self.expected = symbols[h.match] if h.match >= 0 else -1
+        self.match_bucket = match_bucket(h.match_length if h.match >= 0 else 0)
+        self.find_slots()
+
+    def find(self, h: int) -> list[int]:
+        line = self.table.setdefault(h >> (32 - self.table_bits), [Slot() for _ in range(4)])
+        for slot in line:
+            if slot.check == h & 0xFF and slot.states[0] != 0:
+                return slot.states
+        # In place: a slot taken from another context of the same byte is then shared with it.
+        worst = min(line, key=lambda slot: slot.states[0])
+        worst.check, worst.states[:] = h & 0xFF, [0] * 15
+        return worst.states
+
+    def find_slots(self) -> None:
+        self.slots = []
+        for context in self.hashes:
+            h = (context + self.c0 * 0x2F0B4C47 & U32) * 0x9E3779B1 & U32
+            self.slots.append(self.find(h ^ h >> 15))
+
+    def predict(self, network: int) -> int:
+        """The probability that the next bit is 1; ``network`` is the network's."""
+        depth = self.bit & 3
+        self.node = (1 << depth) - 1 + (self.c0 & ((1 << depth) - 1))
+        x: list[int] = []
+        seen = 0
+        for i, slot in enumerate(self.slots):
+            state = slot[self.node]
+            p = self.history_maps[i][state].p16()
+            x += [stretch(p), (p - 32768) >> 5] if state else [0, 0]
+            seen += state != 0
+        x.append(stretch(self.order0[self.c0].p16()))
+        self.match_context = -1
+        if self.expected >= 0 and (self.expected | 256) >> (8 - self.bit) == self.c0:
+            expected_bit = self.expected >> (7 - self.bit) & 1
+            self.match_context = self.match_bucket * 2 + expected_bit
+            p = self.match_map[self.match_context].p16()
+            sign = 1 if expected_bit else -1
+            x += [sign * stretch(p), sign * ((p - 32768) >> 5)]
+        else:
+            x += [0, 0]
+            if self.expected >= 0:
+                self.expected, self.match_bucket = -1, 0
+        confidence = seen
+        if self.network:
+            x += [stretch(network), (network - 32768) >> 5]
+            confidence = min(15, abs(x[-2]) >> 7)
+        else:
+            x += [0, 0]
+        self.inputs = [*x, 256]
+
+        choices = (self.match_bucket, self.c0, self.c1, self.bit * 16 + confidence)
+        self.chosen = [self.weights[s][c] for s, c in enumerate(choices)]
+        self.logits = [
+            clamp(sum(a * b >> 8 for a, b in zip(self.inputs, w, strict=True)) >> 8, MAX_LOGIT)
+            for w in self.chosen
+        ]
+        final = self.final_weights[self.c0]
+        logit = sum(a * b >> 8 for a, b in zip(self.logits, final, strict=True)) >> 8
+        logit = clamp(logit, MAX_LOGIT)
+        self.mixed = squash(logit)
+
+        hashed = (self.c3 * 0x9E3779B1 & U32) >> 16 ^ self.c0 * 0x3D4D
+        contexts = (self.c0 | self.c1 << 8, hashed & 0xFFFF)
+        cell, rest = divmod(logit + REFINE_CELLS // 2 * REFINE_STEP, REFINE_STEP)
+        p = 2 * self.mixed
+        self.refined: list[tuple[list[int], int]] = []
+        for table, context in zip(self.refine, contexts, strict=True):
+            cells = table.setdefault(context, list(self.first_cells))
+            p += (cells[cell] * (REFINE_STEP - rest) + cells[cell + 1] * rest) // REFINE_STEP
+            self.refined.append((cells, cell + (rest > REFINE_STEP // 2)))
+        return max(1, min(ONE - 1, (p + 2) >> 2))
+
+    def update(self, bit: int) -> None:
+        """Learn the bit that was predicted."""
+        for i, slot in enumerate(self.slots):
+            state = slot[self.node]
+            self.history_maps[i][state].update(bit, HISTORY_LIMIT)
+            slot[self.node] = self.next_state[state][bit]
+        self.order0[self.c0].update(bit, ORDER0_LIMIT)
+        if self.match_context >= 0:
+            hit = int((self.match_context & 1) == bit)
+            self.match_map[self.match_context].update(hit, MATCH_LIMIT)
+        target = bit << 16
+        errors = [(target - squash(logit)) * self.rate >> 8 for logit in self.logits]
+        for weights, error in zip(self.chosen, errors, strict=True):
+            train(weights, self.inputs, error)
+        train(self.final_weights[self.c0], self.logits, (target - self.mixed) * 2 >> 4)
+        for cells, i in self.refined:
+            cells[i] += ((65535 if bit else 0) - cells[i]) >> REFINE_RATE
+        self.c0 = self.c0 * 2 | bit
+        self.bit += 1
+        if self.bit == 4:
+            self.find_slots()
+
+    def end(
+        self, symbols: bytes | bytearray, part: LanePart, lane: int, step: int, h: LaneHistory
+    ) -> None:
+        """The byte that ``begin`` was called for is in ``symbols``: bring the lane up to date."""
+        at = part.at(lane, step)
+        c = symbols[at]
+        h.last8 = (h.last8 << 8 | c) & U64
+        if is_word(c):
+            folded = c + 32 if ord("A") <= c <= ord("Z") else c
+            h.word = (h.word + folded + 1) * 0x2F0B4C47 & U32
+        elif h.word:
+            h.previous_word, h.word = h.word, 0
+        if c == ord("\n"):
+            h.previous_line, h.line = h.line, at + 1
+        if h.match >= 0 and symbols[h.match] == c:
+            h.match, h.match_length = h.match + 1, min(h.match_length + 1, MAX_MATCH)
+        else:
+            h.match, h.match_length = -1, 0
+        key = match_hash(h.last8)
+        candidate = self.matches.get(key, -1)
+        if h.match < 0 and candidate > 0:
+            length = common_length(symbols, part, lane, step, candidate)
+            if length >= MIN_MATCH:
+                h.match, h.match_length = candidate, length
+        self.matches[key] = at + 1
+
+
+def common_length(
+    symbols: bytes | bytearray, part: LanePart, lane: int, step: int, candidate: int
+) -> int:
+    """How many bytes before the candidate equal the lane's last ones, each within its own run."""
+    at, last = part.at(lane, step), candidate - 1
+    theirs = last + 1 if last < part.begin else last - part.starts[part.lane_of(last)] + 1
+    most = min(step + 1, theirs, VERIFIED)
+    return next((n for n in range(most) if symbols[last - n] != symbols[at - n]), most)
+
+
+def train(weights: list[int], inputs: list[int], error: int) -> None:
+    for i, x in enumerate(inputs):
+        weights[i] = clamp(weights[i] + ((x * error + (1 << 15)) >> 16), WEIGHT_MAX)
