@@ -8,7 +8,6 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 
@@ -17,12 +16,14 @@ TRANSFORMERS_AUTO = "transformers.models.auto.modeling_auto"
 
 def reject_namesake() -> None:
     """Fail clearly if Fraunhofer's MPEG-NNC software, which has our import name, is installed."""
-    try:
-        other = distribution("nncodec")
-    except PackageNotFoundError:
+    # By the folders' names: importlib.metadata would say the same and costs 15 ms to import.
+    folders = (f for entry in sys.path for f in Path(entry or ".").glob("nncodec-*.dist-info"))
+    other = next(folders, None)
+    if other is None:
         return
+    version = other.stem.removeprefix("nncodec-")
     why = (
-        f"the distribution 'nncodec' {other.version} (Fraunhofer's MPEG-NNC software) is installed "
+        f"the distribution 'nncodec' {version} (Fraunhofer's MPEG-NNC software) is installed "
         "and has the same import name as 'nncodec-lm'; run 'pip uninstall nncodec nncodec-lm' and "
         "then 'pip install nncodec-lm', or keep the two in separate environments"
     )

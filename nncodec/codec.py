@@ -22,6 +22,7 @@ from nncodec.blocks import (
     DEFAULT_TABLE_BITS,
     LANE_BYTES,
     Bytes,
+    Geometry,
     lane_geometry,
 )
 from nncodec.container import (
@@ -38,6 +39,7 @@ from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
 
 CODED_FIELDS = MODEL_ID_BYTES + 3  # what a coded block adds to the header, at least
+SAMPLE_BYTES, REGULAR = 1 << 17, 5  # regular: five times smaller by context models alone
 FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
 
 
@@ -95,19 +97,40 @@ class Codec:
             progress(len(data))
             return Block(Kind.CONSTANT, len(data), 1, checksum), data[:1].tobytes()
         judged = density(data)
-        if judged == Density.RANDOM:
-            progress(len(data))
+        tries = []
+        if judged != Density.RANDOM and self.contexts and self.alone_may_win(data, judged):
+            tries.append(self.try_coder(data, Kind.CONTEXTS, self.contexts, 1, no_progress))
+        if judged == Density.PLAIN and self.model_id is not None:
+            kind = Kind.MIXED if self.table_bits else Kind.CODED
+            tries.append(self.try_coder(data, kind, self.coder, self.lanes, progress))
         else:
-            kind, coder = Kind.MIXED if self.table_bits else Kind.CODED, self.coder
-            geometry = lane_geometry(len(data), self.lanes, self.table_bits, self.lane_bytes)
-            if self.contexts and (self.model_id is None or judged == Density.DENSE):
-                # The network has nothing to say about dense data; repeats are the contexts' part.
-                kind, coder = Kind.CONTEXTS, self.contexts
-                geometry = lane_geometry(len(data), 1, self.table_bits)
-            payload = coder.encode(data, geometry, progress)
+            progress(len(data))
+        for kind, geometry, payload in sorted(tries, key=lambda t: len(t[2])):
             if len(payload) + CODED_FIELDS < len(data):
                 return Block(kind, len(data), len(payload), checksum, geometry), payload
         return Block(Kind.STORED, len(data), len(data), checksum), data.tobytes()
+
+    def try_coder(
+        self, data: Bytes, kind: Kind, coder: Coder, lanes: int, progress: Progress
+    ) -> tuple[Kind, Geometry, bytes]:
+        geometry = lane_geometry(len(data), lanes, self.table_bits, self.lane_bytes)
+        return kind, geometry, coder.encode(data, geometry, progress)
+
+    def alone_may_win(self, data: Bytes, judged: Density) -> bool:
+        """Whether context models alone, in one lane, could be smaller than both in several.
+
+        Lanes learn side by side what one after the other would know already; in regular data, which
+        a sample tells, that can cost more than the network gains. And the network has nothing to
+        say about dense data.
+        """
+        if self.model_id is None or judged == Density.DENSE:
+            return True
+        if not self.table_bits or not self.contexts:
+            return False
+        sample = data[:SAMPLE_BYTES]
+        geometry = lane_geometry(len(sample), 1, self.table_bits)
+        size = len(self.contexts.encode(sample, geometry, no_progress))
+        return size * REGULAR < len(sample)
 
 
 def read_up_to(source: BinaryIO, size: int) -> bytes:

@@ -41,7 +41,8 @@ def density(data: Bytes) -> Density:
 
 def has_repeats(data: Bytes) -> bool:
     """Whether eight bytes at every 64th place come again, anywhere, for 1 % of these places."""
-    anchors = np.frombuffer(data[: len(data) // 8 * 8].tobytes(), dtype="<u8")[:: ANCHOR // 8]
+    places = np.frombuffer(data[: len(data) // 8 * 8].tobytes(), dtype="<u8")[:: ANCHOR // 8]
+    anchors = np.unique(places)  # a repeat may be a whole number of places away
     shift = np.uint64(64 - HASH_BITS)
     factor = np.uint64(0x9E3779B97F4A7C15)
     marked = np.zeros(1 << HASH_BITS, dtype=bool)
@@ -52,4 +53,4 @@ def has_repeats(data: Bytes) -> bool:
         words = np.frombuffer(rest[: len(rest) // 8 * 8].tobytes(), dtype="<u8")
         likely = words[marked[(words * factor) >> shift]]
         found += int(np.isin(likely, anchors).sum())
-    return (found - len(anchors)) * 100 > len(anchors)
+    return (found - len(anchors)) * 100 > len(places)

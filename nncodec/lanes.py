@@ -17,7 +17,6 @@ from nncodec._core import RangeDecoder, RangeEncoder
 from nncodec.blocks import Bytes, Geometry, active_lanes, from_lanes, to_lanes
 from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
 from nncodec.config import BEGIN_OF_BLOCK
-from nncodec.mixing import ContextMixer, LaneHistory, LanePart
 from nncodec.numerics import COUNT_BITS
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
@@ -158,6 +157,8 @@ def code_mixed(
     progress: Progress,
 ) -> None:
     """Both directions: ``code_bit(ones, bit)`` gives the bit; ``symbols`` fills as they come."""
+    from nncodec.mixing import ContextMixer, LaneHistory, LanePart  # only here: it costs 5 ms
+
     mixer = ContextMixer(geometry.table_bits, network=state is not None)
     histories = [LaneHistory()]
     rest = len(symbols) - geometry.prefix

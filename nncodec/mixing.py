@@ -10,7 +10,7 @@ and ``//`` round down, as C++'s ``>>`` does; where C++ divides, operands are not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
 from nncodec.blocks import lane_lengths
@@ -18,13 +18,14 @@ from nncodec.blocks import lane_lengths
 ONE = 1 << 16  # of probabilities
 MAX_LOGIT = 2815
 
-CONTEXTS = 10
+CONTEXTS = 12
 INPUTS = 2 * CONTEXTS + 6  # 2 a context, then: order 0, match (2), network (2), bias
 SETS = 4
 SET_SIZES = (16, 256, 256, 128)
 
 MATCH_BITS = 20
 MIN_MATCH, VERIFIED, MAX_MATCH = 5, 32, 65535
+RECORD_VOTES = 24
 WEIGHT_ONE, WEIGHT_MAX = 1 << 16, (1 << 19) - 1
 HISTORY_LIMIT, ORDER0_LIMIT, MATCH_LIMIT = 255, 255, 1023
 REFINE_STEP, REFINE_CELLS, REFINE_RATE = 256, 23, 6
@@ -164,14 +165,39 @@ class LaneHistory:
     last8: int = 0  # the last byte lowest
     word: int = 0
     previous_word: int = 0
+    word_before: int = 0
     match: int = -1  # position of the predicted byte, or -1
     match_length: int = 0
     line: int = 0  # where the lines began, as positions in the block
     previous_line: int = 0
+    # Where each byte value came last, and how far before that; a distance that keeps coming back
+    # is taken for the length of a record.
+    last_seen: list[int] = field(default_factory=lambda: [0] * 256)
+    last_gap: list[int] = field(default_factory=lambda: [0] * 256)
+    record: int = 0
+    candidate: int = 0
+    votes: int = 0
+    run: int = 0  # where the lane's run began
 
     def start_run(self, at: int) -> None:
         """Go on at a lane's first byte with the past of another place."""
-        self.match, self.match_length, self.line, self.previous_line = -1, 0, at, at
+        self.match, self.match_length = -1, 0
+        self.run = self.line = self.previous_line = at
+        self.last_seen, self.last_gap = [at] * 256, list(self.last_gap)
+
+    def find_record(self, c: int, at: int) -> None:
+        """Vote on the record's length with the distance to the last ``c``."""
+        gap = at - self.last_seen[c]
+        if gap > 1 and gap == self.last_gap[c]:
+            if gap == self.candidate:
+                self.votes += 1
+                if self.votes >= RECORD_VOTES:
+                    self.record, self.votes = gap, RECORD_VOTES
+            else:
+                self.votes -= 1
+                if self.votes < 0:
+                    self.candidate, self.votes = gap, 1
+        self.last_gap[c], self.last_seen[c] = gap, at
 
 
 def hash_context(value: int, which: int) -> int:
@@ -243,6 +269,14 @@ class ContextMixer:
         values.append(h.word ^ h.previous_word << 24)
         values.append(last & 0xF0FFFF00)
         values.append(above | self.c1 << 8 | min(column, 255) << 16)
+        at, r = part.at(lane, step), h.record
+        if r and at - 2 * r >= h.run:
+            up, up2 = symbols[at - r], symbols[at - 2 * r]
+            values.append(up | self.c1 << 8 | 1 << 50)
+            values.append(up | up2 << 8 | at % r << 16 | 1 << 50)
+        else:
+            values.append(h.word ^ h.word_before << 24)
+            values.append(last ^ last >> 56)
         self.hashes = [hash_context(value, i) for i, value in enumerate(values)]
         if h.match >= 0 and not part.known(h.match, lane, step):
             h.match = -1
@@ -352,7 +386,8 @@ class ContextMixer:
             folded = c + 32 if ord("A") <= c <= ord("Z") else c
             h.word = (h.word + folded + 1) * 0x2F0B4C47 & U32
         elif h.word:
-            h.previous_word, h.word = h.word, 0
+            h.previous_word, h.word_before, h.word = h.word, h.previous_word, 0
+        h.find_record(c, at)
         if c == ord("\n"):
             h.previous_line, h.line = h.line, at + 1
         if h.match >= 0 and symbols[h.match] == c:

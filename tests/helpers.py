@@ -179,6 +179,15 @@ def coded_row(payload: int, lanes: int = 1, prefix: int = 0) -> bytes:
     return bytes((Kind.CODED,)) + varint(payload) + bytes(8) + varint(lanes) + varint(prefix)
 
 
+def mixed_row(payload: int, lanes: int = 1, prefix: int = 0, table_bits: int = 10) -> bytes:
+    row = coded_row(payload, lanes, prefix) + varint(table_bits)
+    return bytes((Kind.MIXED,)) + row[1:]
+
+
+def contexts_row(payload: int, table_bits: int = 10) -> bytes:
+    return bytes((Kind.CONTEXTS,)) + varint(payload) + bytes(8) + varint(table_bits)
+
+
 def forge(body: bytes, flags: int = 0, version: int = 0, magic: bytes = MAGIC) -> bytes:
     """A header with any ``body`` and the right checksum, so that only the body is at fault."""
     header = magic + bytes((version, flags)) + body

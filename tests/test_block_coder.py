@@ -398,9 +398,10 @@ def test_geometries_that_make_no_sense(geometry: tuple[Any, ...], decode: bool) 
 
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize("geometry", [(2, 0, 10), (1, 1, 10), (1, 0, 0), (1, 0, 9), (1, 0, 23)])
-def test_context_models_alone_know_no_lanes(geometry: tuple[int, ...], decode: bool) -> None:
+def test_context_models_alone_know_no_lanes(geometry: tuple[int, int, int], decode: bool) -> None:
+    lanes, prefix, table_bits = geometry
     with pytest.raises(ValueError, match=r"context models alone|table_bits is out of range"):
-        BlockCoder(None, 100, *geometry, ZEROS, decode)
+        BlockCoder(None, 100, lanes, prefix, table_bits, ZEROS, decode)
 
 
 def test_the_engine_says_so_too() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from nncodec.blocks import (
     BLOCK_SIZE,
     DEFAULT_LANES,
-    DEFAULT_TABLE_BITS,
     LANE_BYTES,
     MAX_LANES,
     MAX_TABLE_BITS,
@@ -52,20 +51,24 @@ def test_active_lanes_are_those_that_still_have_a_byte(size: int, lanes: int) ->
     assert sum(steps) == size
 
 
-bounds = st.sampled_from([*((p.lanes, p.table_bits) for p in LEVELS.values()), (DEFAULT_LANES, 0)])
+BOUNDS = [(p.lanes, p.table_bits, p.lane_bytes) for p in LEVELS.values()]
 
 
-@given(st.integers(1, BLOCK_SIZE), bounds)
-def test_geometry_stays_within_what_the_container_allows(size: int, most: tuple[int, int]) -> None:
-    geometry = lane_geometry(size, *most)
+@given(st.integers(1, BLOCK_SIZE), st.sampled_from([*BOUNDS, (DEFAULT_LANES, 0, LANE_BYTES)]))
+def test_geometry_stays_within_what_the_container_allows(
+    size: int, bounds: tuple[int, int, int]
+) -> None:
+    most_lanes, most_bits, lane_bytes = bounds
+    geometry = lane_geometry(size, *bounds)
     lanes, prefix, table_bits = geometry.lanes, geometry.prefix, geometry.table_bits
-    assert 1 <= lanes <= min(MAX_LANES, most[0])
-    assert table_bits == min(most[1], needed_table_bits(size))
+    assert 1 <= lanes <= min(MAX_LANES, most_lanes)
+    assert table_bits == min(most_bits, needed_table_bits(size))
     assert table_bits == 0 or MIN_TABLE_BITS <= table_bits <= MAX_TABLE_BITS
     assert lanes & (lanes - 1) == 0
     assert 0 <= prefix < size
     assert lanes <= max(1, size - prefix)
-    assert lanes == 1 or lanes * LANE_BYTES <= size
+    assert lanes == 1 or lanes * lane_bytes <= size
+    assert lanes == most_lanes or lanes * 2 * lane_bytes > size  # as many as the bounds allow
     assert (prefix > 0) == (lanes > 1)
 
 
@@ -90,9 +93,3 @@ def test_a_needed_table_holds_96_bytes_a_byte_and_no_smaller_one_does(size: int)
     bits = needed_table_bits(size)
     assert 64 << bits >= 96 * size
     assert bits == MIN_TABLE_BITS or 64 << (bits - 1) < 96 * size
-
-
-def test_defaults_are_levels() -> None:
-    assert any(
-        (p.lanes, p.table_bits) == (DEFAULT_LANES, DEFAULT_TABLE_BITS) for p in LEVELS.values()
-    )

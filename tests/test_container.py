@@ -6,12 +6,16 @@ import io
 import tracemalloc
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers import (
+    TEXT,
     HashEngine,
     coded_row,
     constant_archive,
+    contexts_row,
     forge,
+    mixed_row,
     stored_archive,
 )
 from hypothesis import given
@@ -19,10 +23,19 @@ from hypothesis import strategies as st
 
 import nncodec
 from nncodec._core import xxh64
-from nncodec.blocks import BLOCK_SIZE, MAX_LANES
-from nncodec.codec import decompress_stream
+from nncodec.blocks import (
+    BLOCK_SIZE,
+    MAX_LANES,
+    MAX_TABLE_BITS,
+    MIN_TABLE_BITS,
+    Geometry,
+    needed_table_bits,
+)
+from nncodec.codec import Codec, decompress_stream
 from nncodec.container import (
     MAX_TOTAL,
+    WITH_MODEL,
+    WITH_TABLE,
     Block,
     Frame,
     Kind,
@@ -75,8 +88,34 @@ CODED_FRAME = Frame(
     total=1024,
     block_size=576,
     blocks=(
-        Block(Kind.CODED, 576, 5, 0x0102030405060708, lanes=4, prefix=64),
+        Block(Kind.CODED, 576, 5, 0x0102030405060708, Geometry(lanes=4, prefix=64)),
         Block(Kind.CONSTANT, 448, 1, 0xFF),
+    ),
+    model_id=bytes(range(16)),
+)
+MIXED_HEADER = bytes.fromhex(
+    "89 4e 4e 43"
+    "00 01"  # version 0; flag 0: a model is named
+    "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"  # its id
+    "c0 10"  # total 2112
+    "80 08"  # block size 1024
+    "03 05"  # first block: mixed, 5 bytes of payload
+    "08 07 06 05 04 03 02 01"  # checksum 0x0102030405060708
+    "04 40 0b"  # 4 lanes behind a prefix of 64 bytes, a table of 2^11 lines
+    "04 81 01"  # second block: contexts, 129 bytes of payload
+    "ff 00 00 00 00 00 00 00"
+    "0a"  # a table of 2^10 lines
+    "01 01"  # third block: constant, 64 bytes are left for it
+    "fe 00 00 00 00 00 00 00"
+    "3a 26 b9 3b"  # header checksum
+)
+MIXED_FRAME = Frame(
+    total=2112,
+    block_size=1024,
+    blocks=(
+        Block(Kind.MIXED, 1024, 5, 0x0102030405060708, Geometry(4, 64, 11)),
+        Block(Kind.CONTEXTS, 1024, 129, 0xFF, Geometry(table_bits=10)),
+        Block(Kind.CONSTANT, 64, 1, 0xFE),
     ),
     model_id=bytes(range(16)),
 )
@@ -96,9 +135,14 @@ def test_literal_archives_are_what_compress_writes() -> None:
     assert stored_archive(b"abc") == STORED
 
 
-def test_literal_coded_header() -> None:
-    assert CODED_FRAME.pack() == CODED_HEADER
-    assert read_frame(io.BytesIO(CODED_HEADER)) == CODED_FRAME
+@pytest.mark.parametrize(
+    ("frame", "header"),
+    [(CODED_FRAME, CODED_HEADER), (MIXED_FRAME, MIXED_HEADER)],
+    ids=("coded", "mixed"),
+)
+def test_literal_headers(frame: Frame, header: bytes) -> None:
+    assert frame.pack() == header
+    assert read_frame(io.BytesIO(header)) == frame
 
 
 @st.composite
@@ -111,14 +155,18 @@ def frames(draw: st.DrawFn) -> Frame:
     for size in sizes:
         kind = draw(st.sampled_from(Kind))
         checksum = draw(st.integers(0, 2**64 - 1))
-        if kind == Kind.CODED:
+        lanes, prefix, table_bits = 1, 0, 0
+        if kind in WITH_MODEL:
             prefix = draw(st.integers(0, size))
             lanes = draw(st.integers(1, max(1, min(MAX_LANES, size - prefix))))
-            payload = draw(st.integers(0, size))
-            blocks.append(Block(kind, size, payload, checksum, lanes, prefix))
-        else:
-            blocks.append(Block(kind, size, 1 if kind == Kind.CONSTANT else size, checksum))
-    coded = any(block.kind == Kind.CODED for block in blocks)
+        if kind in WITH_TABLE:
+            most = min(MAX_TABLE_BITS, needed_table_bits(size))
+            table_bits = draw(st.integers(MIN_TABLE_BITS, most))
+        payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
+        payload = draw(st.integers(0, size)) if payload is None else payload
+        geometry = Geometry(lanes, prefix, table_bits)
+        blocks.append(Block(kind, size, payload, checksum, geometry))
+    coded = any(block.kind in WITH_MODEL for block in blocks)
     model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
     return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id)
 
@@ -157,7 +205,7 @@ REJECTED = {
     "reserved flag": (forge(b"\x00\x00", flags=2), "reserved flags are set \\(0x02\\)"),
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
-    "unknown kind": (forge(b"\x03\x03\x03" + STORED_ROW[1:]), "kind 3 is unknown"),
+    "unknown kind": (forge(b"\x03\x03\x05" + STORED_ROW[1:]), "kind 5 is unknown"),
     "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 255 is unknown"),
     "longer varint than needed": (forge(b"\x80\x00\x00"), "not in its shortest form"),
     "padded varint": (forge(b"\x03\x83\x80\x00" + STORED_ROW), "not in its shortest form"),
@@ -191,7 +239,52 @@ REJECTED = {
         forge(MODEL + b"\x03\x03" + coded_row(1, prefix=4), flags=1),
         "prefix length is 4, at most 3",
     ),
+    "mixed payload longer than its block": (
+        forge(MODEL + b"\x03\x03" + mixed_row(payload=4), flags=1),
+        "payload length is 4, at most 3",
+    ),
+    "contexts payload longer than its block": (
+        forge(b"\x03\x03" + contexts_row(payload=4)),
+        "payload length is 4, at most 3",
+    ),
+    "more mixed lanes than the prefix leaves": (
+        forge(MODEL + b"\x03\x03" + mixed_row(1, lanes=3, prefix=1), flags=1),
+        "3 lanes for 2",
+    ),
+    "no table in a mixed block": (
+        forge(MODEL + b"\x03\x03" + mixed_row(1, table_bits=0), flags=1),
+        "table of 0 bits is too small",
+    ),
+    "no table for context models": (
+        forge(b"\x03\x03" + contexts_row(1, table_bits=0)),
+        "table of 0 bits is too small",
+    ),
+    "table too small": (
+        forge(b"\x03\x03" + contexts_row(1, table_bits=MIN_TABLE_BITS - 1)),
+        f"table of {MIN_TABLE_BITS - 1} bits is too small",
+    ),
+    "table larger than a small block needs": (
+        forge(b"\x03\x03" + contexts_row(1, table_bits=MIN_TABLE_BITS + 1)),
+        f"table size is {MIN_TABLE_BITS + 1}, at most {MIN_TABLE_BITS}",
+    ),
+    "mixed table larger than its block needs": (
+        forge(MODEL + 2 * varint(5000) + mixed_row(1, table_bits=14), flags=1),
+        "table size is 14, at most 13",
+    ),
+    "table larger than any may be": (
+        forge(2 * varint(BLOCK_SIZE) + contexts_row(1, table_bits=MAX_TABLE_BITS + 1)),
+        f"table size is {MAX_TABLE_BITS + 1}, at most {MAX_TABLE_BITS}",
+    ),
+    "table beyond any number of bits": (
+        forge(2 * varint(BLOCK_SIZE) + contexts_row(1, table_bits=1 << 40)),
+        f"at most {MAX_TABLE_BITS}",
+    ),
     "coded without a model": (forge(b"\x03\x03" + coded_row(1)), "exactly when blocks are coded"),
+    "mixed without a model": (forge(b"\x03\x03" + mixed_row(1)), "exactly when blocks are coded"),
+    "model for context models alone": (
+        forge(MODEL + b"\x03\x03" + contexts_row(1), flags=1),
+        "exactly when blocks are coded",
+    ),
     "model without a coded block": (
         forge(MODEL + b"\x03\x03" + STORED_ROW, flags=1),
         "exactly when blocks are coded",
@@ -243,12 +336,44 @@ def test_a_cut_signature_behind_an_archive_is_truncated() -> None:
         nncodec.decompress(STORED + b"\x89N")
 
 
+def test_every_table_that_a_block_may_have_is_read() -> None:
+    for size in (1, 682, 683, 5000, BLOCK_SIZE):
+        for bits in range(MIN_TABLE_BITS, min(MAX_TABLE_BITS, needed_table_bits(size)) + 1):
+            frame = read_frame(io.BytesIO(forge(2 * varint(size) + contexts_row(1, bits))))
+            assert frame is not None
+            assert frame.blocks[0].geometry == Geometry(table_bits=bits)
+
+
 def test_concatenated_archives_give_concatenated_bytes() -> None:
     archive = STORED + EMPTY + CONSTANT + EMPTY
     assert nncodec.decompress(archive) == b"abc" + b"a" * 300
     info = nncodec.info(archive)
     assert (info.frames, info.uncompressed_size, info.compressed_size) == (4, 303, len(archive))
     assert info.blocks == {"stored": 1, "constant": 1}
+
+
+def test_archives_of_every_kind_and_level_concatenate() -> None:
+    """By the model alone, by it and contexts, by contexts alone: each frame names what it needs."""
+    tiny = nncodec.api.load_codec(model="tiny")
+    assert tiny.model_id
+    plain = Codec(tiny.coder, tiny.model_id, table_bits=0)
+    pieces = {
+        "coded": (plain.compress(np.frombuffer(TEXT, dtype=np.uint8)), TEXT),
+        "mixed": (nncodec.compress(TEXT[50:], model="tiny"), TEXT[50:]),
+        "contexts": (nncodec.compress(TEXT * 2, level=1), TEXT * 2),
+        "stored": (STORED, b"abc"),
+        "constant": (CONSTANT, b"a" * 300),
+    }
+    for kind, (archive, data) in pieces.items():
+        assert nncodec.info(archive).blocks == {kind: 1}
+        assert nncodec.decompress(archive) == data
+    for order in (list(pieces), list(reversed(pieces))):
+        whole = b"".join(pieces[kind][0] for kind in order)
+        assert nncodec.decompress(whole) == b"".join(pieces[kind][1] for kind in order)
+        info = nncodec.info(whole)
+        assert info.blocks == dict.fromkeys(pieces, 1)
+        assert info.models == [tiny.model_id.hex()]
+        assert info.frames == len(pieces)
 
 
 def test_headers_are_read_without_payloads_but_these_must_be_there() -> None:
@@ -270,6 +395,18 @@ ABSURD = {
     ),
     "a coded payload that ends at once": forge(
         MODEL + 2 * varint(BLOCK_SIZE) + coded_row(payload=0, lanes=4), flags=1
+    ),
+    "a mixed payload that is not there": forge(
+        MODEL + 2 * varint(BLOCK_SIZE) + mixed_row(BLOCK_SIZE, MAX_LANES, 0, 22), flags=1
+    ),
+    "a mixed payload that ends at once": forge(
+        MODEL + 2 * varint(BLOCK_SIZE) + mixed_row(payload=0, table_bits=22), flags=1
+    ),
+    "context models' payload that is not there": forge(
+        2 * varint(BLOCK_SIZE) + contexts_row(BLOCK_SIZE, table_bits=22)
+    ),
+    "context models' payload that ends at once": forge(
+        2 * varint(BLOCK_SIZE) + contexts_row(payload=0, table_bits=22)
     ),
 }
 

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nncodec
-from nncodec.blocks import lane_geometry
+from nncodec.blocks import Geometry
 from nncodec.codec import Codec, decompress_stream
+from nncodec.engine.native import NativeContexts
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError, TruncatedError
+from nncodec.lanes import Coder
 
 DATA = TEXT[4:52]
 
@@ -26,7 +28,9 @@ DATA = TEXT[4:52]
 def decode_hashed(archive: bytes) -> bytes:
     """Decode what ``hashed_archive`` made; another model's id is not installed."""
 
-    def find(model_id: bytes) -> HashEngine:
+    def find(model_id: bytes | None) -> Coder:
+        if model_id is None:
+            return NativeContexts()
         if model_id != HashEngine.model_id:
             raise ModelNotFoundError(model_id.hex())
         return HashEngine()
@@ -38,17 +42,16 @@ def decode_hashed(archive: bytes) -> bytes:
 
 def hashed_archive() -> tuple[bytes, bytes]:
     """An archive of three blocks: four lanes behind a prefix, a constant, and another coded one."""
+    codec = Codec(HashEngine(), HashEngine.model_id, lanes=64, table_bits=0, lane_bytes=32)
     with pytest.MonkeyPatch.context() as patch:
         for module in ("nncodec.blocks", "nncodec.codec", "nncodec.container"):
             patch.setattr(f"{module}.BLOCK_SIZE", 150)
-        patch.setattr("nncodec.blocks.LANE_BYTES", 32)
         patch.setattr("nncodec.blocks.PREFIX_BYTES", 100)
-        assert lane_geometry(150) == (4, 100)
         good = HashEngine().start().next_bytes(120)
         data = good + TEXT[:30] + b"z" * 150 + HashEngine().start().next_bytes(60)
-        archive = Codec(HashEngine(), HashEngine.model_id).compress(
-            np.frombuffer(data, dtype=np.uint8)
-        )
+        archive = codec.compress(np.frombuffer(data, dtype=np.uint8))
+    rows = nncodec.container.read_frames(io.BytesIO(archive))[0].blocks
+    assert rows[0].geometry == Geometry(lanes=4, prefix=100)
     assert nncodec.info(archive).blocks == {"coded": 2, "constant": 1}
     return archive, data
 
@@ -101,20 +104,44 @@ def test_archives_without_a_model(archive: bytes, data: bytes) -> None:
     assert_flips_noticed(nncodec.decompress, archive, data)
 
 
-@pytest.fixture(scope="module")
-def coded() -> bytes:
-    """As short as an archive with a coded block can be, because every flip is decoded."""
-    archive = nncodec.compress(DATA, model="tiny")
-    assert nncodec.info(archive).blocks == {"coded": 1}
-    return archive
+REPEATS = b"to be, or not " * 6  # which context models alone can shorten
 
 
-def test_coded_archive_prefixes(coded: bytes) -> None:
-    assert_prefixes_truncated(nncodec.decompress, coded)
+@pytest.fixture(scope="module", params=["coded", "mixed", "contexts"])
+def coded(request: pytest.FixtureRequest) -> tuple[bytes, bytes]:
+    """As short as an archive with such a block can be, because every flip is decoded."""
+    kind, data = str(request.param), DATA
+    if kind == "coded":
+        tiny = nncodec.api.load_codec(model="tiny")
+        codec = Codec(tiny.coder, tiny.model_id, table_bits=0)
+        archive = codec.compress(np.frombuffer(data, dtype=np.uint8))
+    elif kind == "mixed":
+        archive = nncodec.compress(data, model="tiny")
+    else:
+        data = REPEATS
+        archive = nncodec.compress(data, level=1)
+    assert nncodec.info(archive).blocks == {kind: 1}
+    return archive, data
 
 
-def test_coded_archive_bit_flips(coded: bytes) -> None:
-    assert_flips_noticed(nncodec.decompress, coded, DATA, ends=(len(coded) - 1,))
+def test_coded_archive_prefixes(coded: tuple[bytes, bytes]) -> None:
+    assert_prefixes_truncated(nncodec.decompress, coded[0])
+
+
+def test_coded_archive_bit_flips(coded: tuple[bytes, bytes]) -> None:
+    archive, data = coded
+    assert_flips_noticed(nncodec.decompress, archive, data, ends=(len(archive) - 1,))
+
+
+@given(st.data())
+def test_coded_archive_splices(coded: tuple[bytes, bytes], data: st.DataObject) -> None:
+    archive, original = coded
+    at = data.draw(st.integers(0, len(archive)), label="at")
+    end = data.draw(st.integers(at, len(archive)), label="end")
+    piece = data.draw(st.binary(max_size=30), label="piece")
+    damaged = archive[:at] + piece + archive[end:]
+    same = damaged[: len(archive) - 1] == archive[:-1] and len(damaged) == len(archive)
+    assert_noticed(nncodec.decompress, damaged, original, harmless=same)
 
 
 def test_lanes_and_blocks_prefixes() -> None:
@@ -163,19 +190,22 @@ def test_a_payload_of_noise_behind_a_good_header(seed: int) -> None:
         decode_hashed(frame.pack() + noise)
 
 
-def test_a_model_that_is_not_installed_is_named(coded: bytes) -> None:
-    frame = nncodec.container.read_frames(io.BytesIO(coded))[0]
+def test_a_model_that_is_not_installed_is_named(coded: tuple[bytes, bytes]) -> None:
+    frame = nncodec.container.read_frames(io.BytesIO(coded[0]))[0]
+    if frame.model_id is None:
+        assert frame.blocks[0].kind == nncodec.container.Kind.CONTEXTS
+        return
     stranger = bytes(range(100, 116))
     other = nncodec.container.Frame(frame.total, frame.block_size, frame.blocks, stranger)
-    archive = other.pack() + coded[len(frame.pack()) :]
+    archive = other.pack() + coded[0][len(frame.pack()) :]
     with pytest.raises(ModelNotFoundError, match=stranger.hex()):
         nncodec.decompress(archive)
 
 
-def test_another_model_of_the_same_id_would_be_noticed(coded: bytes) -> None:
+def test_another_model_of_the_same_id_would_be_noticed(coded: tuple[bytes, bytes]) -> None:
     """Were an engine wrong in a single count, the checksum would tell."""
     with pytest.raises(CorruptDataError):
-        decompress_stream(io.BytesIO(coded), io.BytesIO(), lambda _id: HashEngine())
+        decompress_stream(io.BytesIO(coded[0]), io.BytesIO(), lambda _id: HashEngine())
 
 
 def test_nothing_is_written_for_a_damaged_block() -> None:

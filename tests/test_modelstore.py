@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import tiny_float_model
 
 from nncodec import modelstore
+from nncodec.config import ModelConfig
 from nncodec.errors import InvalidModelError, ModelNotFoundError
+from nncodec.lm.export import export
 from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 
@@ -83,6 +86,21 @@ def test_no_models_at_all(package: Path, home: Path) -> None:
     assert str(home) in str(caught.value)
     shutil.rmtree(home)
     assert list(modelstore.installed()) == []
+
+
+def test_the_largest_is_the_one_with_the_most_weights(
+    package: Path, home: Path, tiny_model: EngineModel
+) -> None:
+    """Wherever it is and whatever it is called."""
+    with pytest.raises(ModelNotFoundError, match="none"):
+        modelstore.find_largest()
+    small = EngineModel.load(install(tiny_model, package / "small"))
+    assert modelstore.find_largest().model_id == small.model_id
+    wider = ModelConfig(d_model=48, n_heads=2, n_kv_heads=1, head_dim=16, d_ff=96, windows=(4, 16))
+    large = export(tiny_float_model(1, wider), np.zeros((1, 4), np.int64))
+    install(large, home / "a")
+    install(variant(tiny_model, 3), home / "z")
+    assert modelstore.find_largest().model_id == large.model_id
 
 
 def test_the_packages_own_model_comes_first(

@@ -18,30 +18,39 @@ from hypothesis import strategies as st
 import nncodec
 from nncodec import blocks, codec, container
 from nncodec import lanes as lane_coding
-from nncodec.blocks import Geometry
+from nncodec.blocks import DEFAULT_TABLE_BITS, LANE_BYTES, Geometry
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import Kind
+from nncodec.engine.native import NativeContexts
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lanes import Engine, no_progress
 
 RANDOM = np.random.default_rng(0).bytes(1_000_000)
 
 
-def round_trip(data: bytes) -> nncodec.api.ArchiveInfo:
-    archive = nncodec.compress(data, model="tiny")
+def round_trip(data: bytes, codec: Codec | None = None) -> nncodec.api.ArchiveInfo:
+    """With ``tiny`` at the default level, or any codec of the models that are installed."""
+    codec = codec or nncodec.api.load_codec(model="tiny")
+    archive = codec.compress(np.frombuffer(data, dtype=np.uint8))
     assert nncodec.decompress(archive) == data
     return nncodec.info(archive)
 
 
 @contextmanager
-def small_blocks(size: int = 1 << 24, lane_bytes: int = 8192, prefix: int = 1024) -> Iterator[None]:
-    """Block and lane sizes at which little data meets every path."""
+def small_blocks(size: int = 1 << 24, prefix: int = 1024) -> Iterator[None]:
+    """Sizes at which little data meets every path."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (blocks, codec, container):
             patch.setattr(module, "BLOCK_SIZE", size)
-        patch.setattr(blocks, "LANE_BYTES", lane_bytes)
         patch.setattr(blocks, "PREFIX_BYTES", prefix)
         yield
+
+
+def tiny_codec(table_bits: int = DEFAULT_TABLE_BITS, lane_bytes: int = LANE_BYTES) -> Codec:
+    """``tiny`` with any geometry of blocks; 0 bits for coded instead of mixed blocks."""
+    tiny = nncodec.api.load_codec(model="tiny")
+    contexts = NativeContexts() if table_bits else None
+    return Codec(tiny.coder, tiny.model_id, 64, table_bits, contexts, lane_bytes)
 
 
 @pytest.mark.parametrize("data", SAMPLES.values(), ids=SAMPLES)
@@ -130,14 +139,12 @@ def test_prefix_conditions_every_lane(engine: ReferenceEngine) -> None:
 @pytest.mark.parametrize("size", [63, 64, 65, 200, 355])
 def test_lanes_behind_a_prefix(size: int, kind: Kind) -> None:
     """Lane counts as ``lane_geometry`` picks them, lengths that the lanes do not divide."""
-    codec, data = tiny_codec(), np.frombuffer(TEXT[:size], dtype=np.uint8)
-    if kind == Kind.CODED:
-        codec = Codec(codec.coder, codec.model_id, table_bits=0)
-    with small_blocks(lane_bytes=32, prefix=16):
-        archive = codec.compress(data)
+    table_bits = DEFAULT_TABLE_BITS if kind == Kind.MIXED else 0
+    with small_blocks(prefix=16):
+        archive = tiny_codec(table_bits, 32).compress(np.frombuffer(TEXT[:size], dtype=np.uint8))
         row = container.read_frames(io.BytesIO(archive))[0].blocks[0]
         assert row.kind == kind
-        assert row.geometry == blocks.lane_geometry(size, codec.lanes, codec.table_bits)
+        assert row.geometry == blocks.lane_geometry(size, 64, table_bits, 32)
         assert (row.geometry.lanes > 1) == (size >= 64)
         assert (row.geometry.table_bits > 0) == (kind == Kind.MIXED)
     assert nncodec.decompress(archive) == TEXT[:size]  # geometry comes from the archive
@@ -180,8 +187,9 @@ def test_what_comes_twice_is_found() -> None:
     st.lists(st.sampled_from((TEXT[:37], RANDOM[:20], bytes(33), b"\n")), max_size=6).map(b"".join)
 )
 def test_blocks_of_any_mixture(data: bytes) -> None:
-    with small_blocks(size=40, lane_bytes=8, prefix=4):
-        round_trip(data)
+    with small_blocks(size=40, prefix=4):
+        round_trip(data, tiny_codec(lane_bytes=8))
+        round_trip(data, tiny_codec(table_bits=0, lane_bytes=8))
 
 
 @pytest.mark.parametrize("size", [0, 1, 159, 160, 161, 320])
@@ -195,10 +203,6 @@ def test_streams_are_cut_into_frames(size: int) -> None:
         assert sizes == (size, len(archive))
         assert nncodec.info(archive).frames == max(1, -(-size // 160))
         assert nncodec.decompress(archive) == data
-
-
-def tiny_codec() -> Codec:
-    return nncodec.api.load_codec(model="tiny")
 
 
 class Trickle(io.RawIOBase):
@@ -229,12 +233,11 @@ def test_how_a_source_is_cut_does_not_matter() -> None:
 def test_progress_adds_up() -> None:
     data = TEXT[:100] + RANDOM[:100] + bytes(50)
     done: list[int] = []
-    with small_blocks(size=100, lane_bytes=32, prefix=8):
-        archive = tiny_codec().compress(np.frombuffer(data, dtype=np.uint8), done.append)
+    codec = tiny_codec(lane_bytes=32)
+    with small_blocks(size=100, prefix=8):
+        archive = codec.compress(np.frombuffer(data, dtype=np.uint8), done.append)
         assert sum(done) == len(data)
-        decompress_stream(
-            io.BytesIO(archive), io.BytesIO(), lambda _id: tiny_codec().coder, done.append
-        )
+        decompress_stream(io.BytesIO(archive), io.BytesIO(), lambda _id: codec.coder, done.append)
     assert sum(done) == 2 * len(data)
 
 
@@ -294,7 +297,7 @@ def test_max_output_size() -> None:
 def test_max_output_size_refuses_before_decoding() -> None:
     archive = nncodec.compress(TEXT[:50], model="tiny")
 
-    def never(_model_id: bytes) -> ReferenceEngine:
+    def never(_model_id: bytes | None) -> ReferenceEngine:
         raise AssertionError("an engine was asked for")
 
     with pytest.raises(nncodec.NNCodecError, match="max_output_size"):
@@ -310,8 +313,8 @@ def test_pieces_of_real_files(corpora: Path, name: str) -> None:
     with (corpora / name).open("rb") as file:
         file.seek(1000)
         data = file.read(1500)
-    with small_blocks(size=1000, lane_bytes=128, prefix=64):
-        round_trip(data)
+    with small_blocks(size=1000, prefix=64):
+        round_trip(data, tiny_codec(lane_bytes=128))
 
 
 def test_nano_beats_zlib_on_text() -> None:

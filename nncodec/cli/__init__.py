@@ -8,6 +8,13 @@ import re
 import signal
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+
+TAKE_A_VALUE = ("-o", "--output", "-m", "--model", "-T", "--threads", "-l", "--level")
 
 
 def main() -> None:
@@ -22,7 +29,9 @@ def main() -> None:
     try:
         from nncodec.cli.app import app
 
-        app(level_options(sys.argv[1:]), prog_name="nncodec")
+        arguments = level_options(sys.argv[1:])
+        keep_only(app, arguments[:1])
+        app(arguments, prog_name="nncodec")
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone; keep Python from complaining again when it closes stdout.
@@ -33,11 +42,21 @@ def main() -> None:
         sys.exit(f"nncodec: (standard output): {(error.strerror or str(error)).lower()}")
 
 
+def keep_only(app: typer.Typer, name: list[str]) -> None:
+    """Leave out the other commands: typer makes a pydantic validator for every option of each."""
+    commands = app.registered_commands
+    chosen = [c for c in commands if c.callback and [c.callback.__name__] == name]
+    app.registered_commands = chosen or commands
+
+
 def level_options(arguments: list[str]) -> list[str]:
     """gzip's -1 to -9 as --level: click, below typer, knows no options that are their own value."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    levels = [f"--level={a[1:]}" if re.fullmatch("-[1-9]", a) else a for a in arguments[:end]]
-    return levels + arguments[end:]
+    words = list(arguments)
+    for i, (before, word) in enumerate(zip(["", *arguments], arguments[:end], strict=False)):
+        if re.fullmatch("-[1-9]", word) and before not in TAKE_A_VALUE:
+            words[i] = f"--level={word[1:]}"
+    return words
 
 
 def _open_missing_streams() -> None:

@@ -123,7 +123,18 @@ def show_table(rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]])
     cells = [list(columns), *([column(row) for column in columns.values()] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     for row in cells:
-        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+        show_row(row, widths)
+
+
+def show_row(cells: Sequence[str], widths: Sequence[int]) -> None:
+    """One line of a table, seen at once where rows take their time."""
+    line = "  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True))
+    print(line.rstrip(), flush=True)
+
+
+def block_kinds(blocks: Mapping[str, int]) -> str:
+    """``2 mixed, 1 stored``."""
+    return ", ".join(f"{n} {kind}" for kind, n in blocks.items()) or "none"
 
 
 INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
@@ -131,7 +142,7 @@ INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
     "uncompressed": lambda r: f"{r['uncompressed_size']}",
     "bits/byte": lambda r: f"{r['bits_per_byte']:.3f}",
     "ratio": lambda r: f"{r['ratio']:.2f}x",
-    "blocks": lambda r: ", ".join(f"{n} {kind}" for kind, n in r["blocks"].items()) or "none",
+    "blocks": lambda r: block_kinds(r["blocks"]),
     "model": lambda r: ", ".join(m[:8] for m in r["models"]) or "-",
     "name": lambda r: r["name"],
 }

@@ -41,6 +41,25 @@ def open_input(name: str) -> Iterator[BinaryIO]:
         yield file
 
 
+def files_below(name: str) -> list[str]:
+    """The files in a folder, to any depth; any other name as it is.
+
+    A folder without a file, or one that cannot be listed, is named itself: opening it says so.
+    """
+    if name == STDIO or not os.path.isdir(name):
+        return [name]
+    found: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        found.append(error.filename)
+
+    for folder, folders, names in os.walk(name, onerror=unreadable):
+        folders.sort()
+        paths = (os.path.join(folder, file) for file in sorted(names))
+        found += filter(os.path.isfile, paths)
+    return found or [name]
+
+
 def compressed_name(name: str, force: bool) -> Path:
     """``name.nnc``. Raises FileError if it already ends so and ``force`` is not given."""
     if name.endswith(SUFFIX) and not force:

@@ -10,7 +10,6 @@ constexpr int kVerified = 32;     // bytes of a new match that are compared
 constexpr int kMaxMatch = 65535;
 constexpr int kWeightOne = 1 << 16;
 constexpr int kHistoryLimit = 255, kOrder0Limit = 255, kMatchLimit = 1023;
-constexpr int kRefineStep = 256, kRefineCells = 23;  // cells at multiples of the step, -11..11
 constexpr int kRefineRate = 6;
 constexpr int kSlowRate = 96, kFastRate = 288, kRateBytes = 16384;  // of the mixers, in 1/256
 
@@ -19,6 +18,12 @@ uint32_t hash(uint64_t value, int which) {
   h ^= h >> 29;
   h *= 0xD6E8FEB86659FD93u;
   return static_cast<uint32_t>(h >> 32);
+}
+
+// A context's hash and the bits of the byte that are known at the start of a nibble -> its slot.
+uint32_t slot_hash(uint32_t context, int c0) {
+  const uint32_t h = (context + static_cast<uint32_t>(c0) * 0x2F0B4C47u) * 0x9E3779B1u;
+  return h ^ h >> 15;
 }
 
 uint32_t match_hash(uint64_t last8) {
@@ -39,8 +44,9 @@ bool is_word(int c) {
 }  // namespace
 
 ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
-    : kernels_(kernels), network_(network), table_bits_(table_bits), table_(std::size_t{1} << table_bits) {
-  matches_.assign(std::size_t{1} << kMatchBits, -1);
+    : kernels_(kernels), network_(network), table_bits_(table_bits), table_(std::size_t{1} << table_bits),
+      matches_(std::size_t{1} << kMatchBits),
+      refine_{ZeroedTable<uint16_t>(kRefineCells << 16), ZeroedTable<uint16_t>(kRefineCells << 16)} {
   for (auto& map : history_maps_) {
     for (std::size_t s = 0; s < kHistories.states.size(); ++s) {
       const auto& c = kHistories.states[s];
@@ -59,39 +65,21 @@ ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
     }
   }
   final_weights_.assign(256 * kSets, kWeightOne / kSets);
-  for (auto& table : refine_) {
-    table.resize(kRefineCells << 16);
-    for (int c = 0; c < 1 << 16; ++c) {
-      for (int j = 0; j < kRefineCells; ++j) {
-        table[c * kRefineCells + j] = static_cast<uint16_t>(squash((j - kRefineCells / 2) * kRefineStep));
-      }
-    }
+  for (int j = 0; j < kRefineCells; ++j) {
+    first_cells_[j] = static_cast<uint16_t>(squash((j - kRefineCells / 2) * kRefineStep));
   }
 }
 
 void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
                          LaneHistory& h) {
   const uint64_t last = h.last8;
+  hash_contexts(symbols, part.at(lane, step), h);
+  hashes_ = h.hashes;
   c0_ = 1;
   bit_ = 0;
   rate_ = kSlowRate + kFastRate * kRateBytes / (kRateBytes + bytes_++);
   c1_ = static_cast<int>(last & 0xff);
   c3_ = static_cast<uint32_t>(last & 0xffffff);
-  const int64_t column = part.at(lane, step) - h.line;
-  const int64_t above_at = h.previous_line + column;
-  const int above = above_at < h.line ? symbols[above_at] : 0;
-  hashes_[0] = hash(last & 0xff, 0);
-  hashes_[1] = hash(last & 0xffff, 1);
-  hashes_[2] = hash(last & 0xffffff, 2);
-  hashes_[3] = hash(last & 0xffffffff, 3);
-  hashes_[4] = hash(last & 0xffffffffff, 4);
-  hashes_[5] = hash(last & 0xffffffffffff, 5);
-  hashes_[6] = hash(h.word | static_cast<uint64_t>(c1_) << 32, 6);
-  hashes_[7] = hash(h.word ^ static_cast<uint64_t>(h.previous_word) << 24, 7);
-  hashes_[8] = hash(last & 0xf0ffff00, 8);
-  hashes_[9] = hash(static_cast<uint64_t>(above) | static_cast<uint64_t>(c1_) << 8 |
-                        static_cast<uint64_t>(std::min<int64_t>(column, 255)) << 16,
-                    9);
   if (h.match >= 0 && !part.known(h.match, lane, step)) h.match = -1;
   expected_ = h.match >= 0 ? symbols[h.match] : -1;
   match_length_ = h.match >= 0 ? h.match_length : 0;
@@ -99,8 +87,45 @@ void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane,
   find_slots();
 }
 
+// The hashes of the contexts of the byte at a position, if that is not done yet.
+void ContextMixer::hash_contexts(const uint8_t* symbols, int64_t at, LaneHistory& h) {
+  if (h.hashed_for == at) return;
+  h.hashed_for = at;
+  const uint64_t last = h.last8;
+  const int64_t column = at - h.line;
+  const int64_t above_at = h.previous_line + column;
+  const int above = above_at < h.line ? symbols[above_at] : 0;
+  h.hashes[0] = hash(last & 0xff, 0);
+  h.hashes[1] = hash(last & 0xffff, 1);
+  h.hashes[2] = hash(last & 0xffffff, 2);
+  h.hashes[3] = hash(last & 0xffffffff, 3);
+  h.hashes[4] = hash(last & 0xffffffffff, 4);
+  h.hashes[5] = hash(last & 0xffffffffffff, 5);
+  h.hashes[6] = hash(h.word | (last & 0xff) << 32, 6);
+  h.hashes[7] = hash(h.word ^ static_cast<uint64_t>(h.previous_word) << 24, 7);
+  h.hashes[8] = hash(last & 0xf0ffff00, 8);
+  h.hashes[9] = hash(static_cast<uint64_t>(above) | (last & 0xff) << 8 |
+                        static_cast<uint64_t>(std::min<int64_t>(column, 255)) << 16,
+                    9);
+  const int64_t r = h.record;
+  const bool above_known = r && at - 2 * r >= h.run;
+  if (above_known) {
+    const uint64_t up = symbols[at - r], up2 = symbols[at - 2 * r];
+    h.hashes[10] = hash(up | (last & 0xff) << 8 | uint64_t{1} << 50, 10);
+    h.hashes[11] = hash(up | up2 << 8 | static_cast<uint64_t>(at % r) << 16 | uint64_t{1} << 50, 11);
+  } else {
+    h.hashes[10] = hash(h.word ^ static_cast<uint64_t>(h.word_before) << 24, 10);
+    h.hashes[11] = hash(last ^ last >> 56, 11);
+  }
+}
+
+void ContextMixer::prefetch(const uint8_t* symbols, int64_t at, LaneHistory& h) {
+  hash_contexts(symbols, at, h);
+  for (uint32_t hash : h.hashes) __builtin_prefetch(&line_of(slot_hash(hash, 1)));
+}
+
 uint8_t* ContextMixer::find(uint32_t h) {
-  Line& line = table_[h >> (32 - table_bits_)];
+  Line& line = line_of(h);
   const auto check = static_cast<uint8_t>(h & 0xff);
   int worst = 0;
   for (int i = 0; i < 4; ++i) {
@@ -114,10 +139,7 @@ uint8_t* ContextMixer::find(uint32_t h) {
 }
 
 void ContextMixer::find_slots() {
-  for (int i = 0; i < kContexts; ++i) {
-    const uint32_t h = (hashes_[i] + static_cast<uint32_t>(c0_) * 0x2F0B4C47u) * 0x9E3779B1u;
-    slots_[i] = find(h ^ h >> 15);
-  }
+  for (int i = 0; i < kContexts; ++i) slots_[i] = find(slot_hash(hashes_[i], c0_));
 }
 
 int ContextMixer::predict(int network) {
@@ -128,14 +150,11 @@ int ContextMixer::predict(int network) {
   for (int i = 0; i < kContexts; ++i) {
     uint8_t* state = slots_[i] + node;
     bit_states_[i] = state;
-    if (*state == 0) {
-      inputs_[2 * i] = inputs_[2 * i + 1] = 0;
-    } else {
-      const int p = history_maps_[i][*state].p16();
-      inputs_[2 * i] = stretch(p);
-      inputs_[2 * i + 1] = (p - 32768) >> 5;
-      ++seen;
-    }
+    const int p = history_maps_[i][*state].p16();
+    const int known = *state != 0;  // an unseen context says nothing
+    inputs_[2 * i] = stretch(p) & -known;
+    inputs_[2 * i + 1] = ((p - 32768) >> 5) & -known;
+    seen += known;
   }
   int32_t* x = inputs_.data() + 2 * kContexts;
   x[0] = stretch(order0_[c0_].p16());
@@ -183,8 +202,12 @@ int ContextMixer::predict(int network) {
   int p = 2 * mixed_;
   for (int i = 0; i < 2; ++i) {
     const int base = static_cast<int>(contexts[i]) * kRefineCells + cell;
-    p += (refine_[i][base] * (kRefineStep - rest) + refine_[i][base + 1] * rest) / kRefineStep;
-    refined_at_[i] = rest > kRefineStep / 2 ? base + 1 : base;
+    const int low = static_cast<uint16_t>(refine_[i][base] + first_cells_[cell]);
+    const int high = static_cast<uint16_t>(refine_[i][base + 1] + first_cells_[cell + 1]);
+    p += (low * (kRefineStep - rest) + high * rest) / kRefineStep;
+    const int nearer = rest > kRefineStep / 2 ? 1 : 0;
+    refined_at_[i] = base + nearer;
+    refined_[i] = nearer ? high : low;
   }
   p = (p + 2) >> 2;
   return std::clamp(p, 1, kProbabilityOne - 1);
@@ -208,12 +231,21 @@ void ContextMixer::update(int bit) {
   }
   kernels_.mix_train(inputs_.data(), chosen_, kSets, errors);
   for (int i = 0; i < 2; ++i) {
+    const int step = ((bit ? 65535 : 0) - refined_[i]) >> kRefineRate;
     uint16_t& cell = refine_[i][refined_at_[i]];
-    cell = static_cast<uint16_t>(cell + (((bit ? 65535 : 0) - cell) >> kRefineRate));
+    cell = static_cast<uint16_t>(cell + step);
   }
 
   c0_ = c0_ * 2 | bit;
-  if (++bit_ == 4) find_slots();
+  ++bit_;
+  if (bit_ == 3) {  // the slots of both nibbles that may come
+    for (uint32_t hash : hashes_) {
+      __builtin_prefetch(&line_of(slot_hash(hash, 2 * c0_)));
+      __builtin_prefetch(&line_of(slot_hash(hash, 2 * c0_ + 1)));
+    }
+  } else if (bit_ == 4) {
+    find_slots();
+  }
 }
 
 void ContextMixer::end(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
@@ -225,9 +257,11 @@ void ContextMixer::end(const uint8_t* symbols, const LanePart& part, int lane, i
     const int folded = c >= 'A' && c <= 'Z' ? c + 32 : c;
     h.word = (h.word + static_cast<uint32_t>(folded) + 1) * 0x2F0B4C47u;
   } else if (h.word) {
+    h.word_before = h.previous_word;
     h.previous_word = h.word;
     h.word = 0;
   }
+  h.find_record(c, at);
   if (c == '\n') {
     h.previous_line = h.line;
     h.line = at + 1;

@@ -17,6 +17,7 @@
 #include "lane_geometry.h"
 #include "logistic.h"
 #include "model.h"
+#include "zeroed_table.h"
 
 namespace nncodec {
 
@@ -48,23 +49,52 @@ class AdaptiveBit {
   uint32_t value_ = 1u << 31;
 };
 
-constexpr int kContexts = 10;
+constexpr int kContexts = 12;
 constexpr int kMinTableBits = 10, kMaxTableBits = 22;
 constexpr int kSets = 4;     // weight sets chosen at once
+constexpr int kRefineStep = 256, kRefineCells = 23;  // cells at multiples of the step, -11..11
 
 // What a lane remembers besides the symbols.
 struct LaneHistory {
   uint64_t last8 = 0;  // last byte lowest
-  uint32_t word = 0, previous_word = 0;
+  uint32_t word = 0, previous_word = 0, word_before = 0;
   int64_t match = -1;  // position of the predicted byte, or -1
   int match_length = 0;
   int64_t line = 0, previous_line = 0;  // where the lines began, as positions in the block
+  // Where each byte value came last, and how far before that; a distance that keeps coming back is
+  // taken for the length of a record.
+  std::array<int32_t, 256> last_seen{}, last_gap{};
+  int32_t record = 0, candidate = 0, votes = 0;
+  int64_t run = 0;  // where the lane's run began
+  int64_t hashed_for = -1;              // the position whose contexts have these hashes
+  std::array<uint32_t, kContexts> hashes{};
 
   // Goes on at a lane's first byte with the past of another place.
   void start_run(int64_t at) {
     match = -1;
     match_length = 0;
-    line = previous_line = at;
+    hashed_for = -1;
+    run = line = previous_line = at;
+    last_seen.fill(static_cast<int32_t>(at));
+  }
+
+  // Votes on the record's length with the distance to the last c.
+  void find_record(int c, int64_t at) {
+    constexpr int kVotes = 24;
+    const auto gap = static_cast<int32_t>(at - last_seen[c]);
+    if (gap > 1 && gap == last_gap[c]) {
+      if (gap == candidate) {
+        if (++votes >= kVotes) {
+          record = gap;
+          votes = kVotes;
+        }
+      } else if (--votes < 0) {
+        candidate = gap;
+        votes = 1;
+      }
+    }
+    last_gap[c] = gap;
+    last_seen[c] = static_cast<int32_t>(at);
   }
 };
 
@@ -77,6 +107,9 @@ class ContextMixer {
   // the bytes coded before are looked at.
   void begin(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
              LaneHistory& history);
+  // Tells the memory which lines begin() will want for the byte at a position, whose lane has this
+  // history: the lane that is coded next, while the one before it is.
+  void prefetch(const uint8_t* symbols, int64_t at, LaneHistory& history);
   // The probability, of 65536, that the next bit is 1. `network` is its probability by the network.
   int predict(int network);
   void update(int bit);
@@ -94,6 +127,8 @@ class ContextMixer {
   };
   static_assert(sizeof(Line) == 64);
 
+  static void hash_contexts(const uint8_t* symbols, int64_t at, LaneHistory& history);
+  Line& line_of(uint32_t hash) { return table_[hash >> (32 - table_bits_)]; }
   void find_slots();
   void find_match(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
                   int64_t candidate, LaneHistory& history) const;
@@ -102,14 +137,16 @@ class ContextMixer {
   const Kernels& kernels_;
   const bool network_;
   const int table_bits_;
-  std::vector<Line, HugePageAllocator<Line>> table_;
-  std::vector<int32_t, HugePageAllocator<int32_t>> matches_;  // hash of the last bytes -> position that follows
+  ZeroedTable<Line> table_;
+  ZeroedTable<int32_t> matches_;  // hash of the last bytes -> position that follows; 0: none
   std::array<std::array<AdaptiveBit, 256>, kContexts> history_maps_;
   std::array<AdaptiveBit, 256> order0_;
   std::array<AdaptiveBit, 64> match_map_;
   std::vector<int32_t> weights_[kSets];
   std::vector<int32_t> final_weights_;
-  std::vector<uint16_t, HugePageAllocator<uint16_t>> refine_[2];
+  // Cells as differences from their first value, so that untouched ones are zeros.
+  std::array<uint16_t, kRefineCells> first_cells_;
+  std::array<ZeroedTable<uint16_t>, 2> refine_;
 
   // Of the byte in progress.
   std::array<uint32_t, kContexts> hashes_{};
@@ -129,7 +166,7 @@ class ContextMixer {
   int32_t* chosen_final_ = nullptr;
   int32_t outputs_[kSets] = {}, output_logits_[kSets] = {};
   int mixed_ = 0;
-  int refined_at_[2] = {};
+  int refined_at_[2] = {}, refined_[2] = {};
   uint8_t* bit_states_[kContexts] = {};
   int match_context_ = -1;
 };

@@ -14,8 +14,8 @@ constexpr int kMaxLogit = 2815;  // 11 nats: 1 / (1 + e^11) is about one part in
 
 struct LogisticTables {
   std::array<uint16_t, 2 * kMaxLogit + 1> squash;
-  std::array<int16_t, 4096> middle;              // stretch by p / 16
-  std::array<int16_t, 1024> low;                 // stretch of p < 1024
+  // Every p below 1024, then p / 16, then every p from 65536 - 1024 to 65536.
+  std::array<int16_t, 1024 + 4096 + 1025> stretch;
 
   LogisticTables() {
     // e^(-k / 256) as a fraction of 2^31, by repeated products with floor(e^(-1/256) 2^32).
@@ -33,9 +33,13 @@ struct LogisticTables {
       while (logit < kMaxLogit && squash[kMaxLogit + logit] < p) ++logit;
       return static_cast<int16_t>(logit);
     };
-    for (int p = 0; p < 1024; ++p) low[p] = inverse(p);
+    for (int p = 0; p < 1024; ++p) {
+      stretch[p] = inverse(p);
+      stretch[1024 + 4096 + 1024 - p] = static_cast<int16_t>(-stretch[p]);
+    }
+    stretch[1024 + 4096] = static_cast<int16_t>(-inverse(1024));
     logit = -kMaxLogit;
-    for (int i = 0; i < 4096; ++i) middle[i] = inverse(16 * i + 8);
+    for (int i = 0; i < 4096; ++i) stretch[1024 + i] = inverse(16 * i + 8);
   }
 };
 
@@ -47,11 +51,12 @@ inline int squash(int logit) {
   return kLogistic.squash[kMaxLogit + logit];
 }
 
-// Probability (0..65536) -> logit.
+// Probability (0..65536) -> logit. Without branches: which part p lies in is hard to foresee.
 inline int stretch(int p) {
-  if (p < 1024) return kLogistic.low[p];
-  if (p > kProbabilityOne - 1024) return p < kProbabilityOne ? -kLogistic.low[kProbabilityOne - p] : kMaxLogit;
-  return kLogistic.middle[p >> 4];
+  int i = 1024 + (p >> 4);
+  i = p < 1024 ? p : i;
+  i = p > kProbabilityOne - 1024 ? p - (kProbabilityOne - 1024) + 1024 + 4096 : i;
+  return kLogistic.stretch[i];
 }
 
 }  // namespace nncodec

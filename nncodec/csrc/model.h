@@ -7,10 +7,6 @@
 #include <new>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 namespace nncodec {
 
 // Begins at a cache line, so that no vector load of a packed matrix touches two.
@@ -29,25 +25,6 @@ struct CacheLineAllocator {
 
 template <class T>
 using Buffer = std::vector<T, CacheLineAllocator<T>>;
-
-// Asks the system for huge pages: a table that is read all over else misses the address cache, too.
-template <class T>
-struct HugePageAllocator {
-  using value_type = T;
-  static constexpr std::size_t kPage = std::size_t{1} << 21;
-  HugePageAllocator() = default;
-  template <class U>
-  HugePageAllocator(const HugePageAllocator<U>&) {}
-  T* allocate(std::size_t n) {
-    void* p = ::operator new(n * sizeof(T), std::align_val_t{kPage});
-#if defined(__linux__)
-    if (n * sizeof(T) >= kPage) madvise(p, n * sizeof(T), MADV_HUGEPAGE);
-#endif
-    return static_cast<T*>(p);
-  }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{kPage}); }
-  bool operator==(const HugePageAllocator&) const { return true; }
-};
 
 constexpr int round_up(int n, int step) { return (n + step - 1) / step * step; }
 

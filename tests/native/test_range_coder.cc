@@ -107,6 +107,33 @@ int garbage() {
   return 0;
 }
 
+// Bits, the most extreme ones among them, and between them now and then a symbol.
+void bits() {
+  struct Bit {
+    uint32_t ones;
+    int bit;
+  };
+  std::vector<Bit> bits(below(200));
+  const Row row = random_row();
+  nncodec::RangeEncoder encoder;
+  for (Bit& b : bits) {
+    b.ones = static_cast<uint32_t>(below(4) ? 1 + below(kCountTotal - 1)
+                                            : below(2) ? 1 : kCountTotal - 1);
+    b.bit = static_cast<int>(below(2));
+    encoder.encode_bit(b.ones, b.bit);
+    if (b.ones % 7 == 0) encoder.encode(row.data(), static_cast<uint8_t>(b.ones));
+  }
+  const std::vector<uint8_t> payload = encoder.finish();
+  nncodec::RangeDecoder decoder(payload.data(), payload.size());
+  for (const Bit& b : bits) {
+    check(decoder.decode_bit(b.ones) == b.bit, "bit comes back");
+    if (b.ones % 7 == 0) {
+      check(decoder.decode(row.data()) == static_cast<uint8_t>(b.ones), "symbol between bits");
+    }
+  }
+  decoder.finish();
+}
+
 void bad_rows() {
   Row row = random_row();
   const std::size_t at = below(kSymbols), other = (at + 1) % kSymbols;
@@ -152,6 +179,7 @@ int main() {
   for (int i = 0; i < 3000; ++i) {
     round_trip();
     rejected += garbage();
+    bits();
     bad_rows();
     checksum();
   }

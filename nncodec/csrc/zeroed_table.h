@@ -1,0 +1,49 @@
+// A large table that begins as zeros and costs memory only where it is touched.
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace nncodec {
+
+template <class T>
+class ZeroedTable {
+ public:
+  explicit ZeroedTable(std::size_t size) : size_(size) {
+#if defined(__linux__)
+    void* p = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) throw std::bad_alloc();
+    // Huge pages: a table that is read all over else misses the address cache, too.
+    if (bytes() >= kHugePage) madvise(p, bytes(), MADV_HUGEPAGE);
+#else
+    void* p = std::calloc(size, sizeof(T));
+    if (!p) throw std::bad_alloc();
+#endif
+    data_ = static_cast<T*>(p);
+  }
+  ~ZeroedTable() {
+#if defined(__linux__)
+    munmap(data_, bytes());
+#else
+    std::free(data_);
+#endif
+  }
+  ZeroedTable(const ZeroedTable&) = delete;
+  ZeroedTable& operator=(const ZeroedTable&) = delete;
+
+  T& operator[](std::size_t i) { return data_[i]; }
+  const T& operator[](std::size_t i) const { return data_[i]; }
+
+ private:
+  static constexpr std::size_t kHugePage = std::size_t{1} << 21;
+  std::size_t bytes() const { return size_ * sizeof(T); }
+  std::size_t size_;
+  T* data_;
+};
+
+}  // namespace nncodec
