@@ -8,6 +8,8 @@ namespace nncodec::NNCODEC_NAMESPACE {
 
 namespace {
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "codes are packed four to a word");
+
 // Rotates one head by its position's angles: (a, b) -> (a cos - b sin, a sin + b cos).
 NNCODEC_STAGE static void rotate(const float* u, const float* cos, const float* sin, int half, float* out) {
   int i = 0;

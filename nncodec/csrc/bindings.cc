@@ -84,21 +84,24 @@ class TensorReader {
   const nb::dict& tensors_;
 };
 
-int positive(const nb::dict& config, const char* name) {
+// The limits of nncodec/config.py once more: buffers here are sized by them.
+int bounded(const nb::dict& config, const char* name, int most) {
   const int value = nb::cast<int>(config[name]);
-  if (value < 1) throw std::invalid_argument(std::string(name) + " must be positive");
+  if (value < 1 || value > most) {
+    throw std::invalid_argument(std::string(name) + " must lie in 1.." + std::to_string(most));
+  }
   return value;
 }
 
 nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const Floats& cos,
                           const Floats& sin) {
   nncodec::Model m;
-  m.d_model = positive(config, "d_model");
-  m.n_heads = positive(config, "n_heads");
-  m.n_kv_heads = positive(config, "n_kv_heads");
-  m.head_dim = positive(config, "head_dim");
-  m.d_ff = positive(config, "d_ff");
-  m.rope_period = positive(config, "rope_period");
+  m.d_model = bounded(config, "d_model", 8192);
+  m.n_heads = bounded(config, "n_heads", 256);
+  m.n_kv_heads = bounded(config, "n_kv_heads", 256);
+  m.head_dim = bounded(config, "head_dim", 256);
+  m.d_ff = bounded(config, "d_ff", 32768);
+  m.rope_period = bounded(config, "rope_period", 1 << 20);
   m.turns = nb::cast<std::vector<int32_t>>(config["rope_multipliers"]);
   const auto period = static_cast<std::size_t>(m.rope_period);
   if (cos.shape(0) != period || sin.shape(0) != period || m.head_dim % 2 != 0 ||
@@ -117,7 +120,8 @@ nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const
   m.embed_scale = read.floats("embed.scale", 257);
   m.head = read.matrix("head", 256, m.d_model);
   for (int window : nb::cast<std::vector<int>>(config["windows"])) {
-    if (window < 1) throw std::invalid_argument("a window must be positive");
+    if (window < 1 || window > 4096) throw std::invalid_argument("a window must lie in 1..4096");
+    if (m.layers.size() == 128) throw std::invalid_argument("a model has at most 128 layers");
     const std::string block = "blocks." + std::to_string(m.layers.size()) + ".";
     nncodec::Layer layer;
     layer.window = window;
@@ -137,15 +141,15 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
     throw std::invalid_argument("tokens for " + std::to_string(lanes) + " lanes, the state has " +
                                 std::to_string(self.lanes()));
   }
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens.data()[i] < 0 || tokens.data()[i] > 256) {
-      throw std::invalid_argument("tokens must lie in 0..256");
-    }
+  // A copy: another thread may write to the array once the lock on Python is released.
+  const std::vector<int32_t> own(tokens.data(), tokens.data() + tokens.size());
+  for (int32_t token : own) {
+    if (token < 0 || token > 256) throw std::invalid_argument("tokens must lie in 0..256");
   }
   std::unique_ptr<int32_t[]> counts(new int32_t[lanes * steps * kSymbols]);
   {
     nb::gil_scoped_release unlocked;
-    self.advance(tokens.data(), static_cast<int>(steps), counts.get());
+    self.advance(own.data(), static_cast<int>(steps), counts.get());
   }
   int32_t* data = counts.release();
   nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
@@ -153,14 +157,15 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
 }
 
 void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine* engine, int64_t size, int lanes,
-                      int64_t prefix, int table_bits, const Bytes& input, bool decode) {
+                      int64_t prefix, int table_bits, const Bytes& input, bool decode,
+                      const std::string& isa) {
   using Direction = nncodec::BlockCoder::Direction;
   new (self) nncodec::BlockCoder(engine, {size, lanes, prefix}, table_bits,
                                  decode ? Direction::kDecode : Direction::kEncode, input.data(),
-                                 input.size());
+                                 input.size(), isa);
 }
 
-nb::dict stage_seconds(const nncodec::Engine& self) {
+nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
   const auto ns = self.stage_ns();
@@ -216,7 +221,7 @@ NB_MODULE(_core, m) {
   nb::class_<nncodec::BlockCoder>(m, "BlockCoder")
       .def("__init__", &init_block_coder, nb::arg("engine").none(), nb::arg("size"),
            nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
-           nb::arg("input").noconvert(), nb::arg("decode"),
+           nb::arg("input").noconvert(), nb::arg("decode"), nb::arg("isa") = "",
            nb::keep_alive<1, 2>())
       .def("run", &nncodec::BlockCoder::run, nb::arg("bytes"),
            nb::call_guard<nb::gil_scoped_release>())

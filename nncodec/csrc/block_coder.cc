@@ -15,6 +15,7 @@ namespace nncodec {
 namespace {
 
 constexpr int kBeginOfBlock = 256;
+constexpr int64_t kMaxBlock = int64_t{1} << 30;  // positions fit 32 bits
 
 // Both coders as one function from a symbol to that symbol: the decoder fills it in.
 struct Encode {
@@ -112,7 +113,15 @@ class Run final : public BlockCoder::Impl {
     const std::lock_guard<std::mutex> alone(engine_.busy());
     const int64_t goal = done_ + std::min(geometry_.size - done_, std::max<int64_t>(bytes, 1));
     while (done_ < goal) {
-      if (chunk_ == chunks()) begin_part(rest());
+      if (error_) std::rethrow_exception(error_);  // an earlier call failed: there is no way on
+      if (chunk_ == chunks()) {
+        try {
+          begin_part(rest());
+        } catch (...) {
+          error_ = std::current_exception();  // memory ran out half way
+          throw;
+        }
+      }
       const int64_t a_chunk = static_cast<int64_t>(part_.lanes) * kChunk;
       stop_chunk_ = std::min(chunks(), chunk_ + std::max<int64_t>(1, (goal - done_) / a_chunk));
       engine_.pool().run(std::min(engine_.threads(), static_cast<int>(groups_.size())),
@@ -325,9 +334,10 @@ class Run final : public BlockCoder::Impl {
 template <class Coder>
 class ContextRun final : public BlockCoder::Impl {
  public:
-  ContextRun(int64_t size, int table_bits, const uint8_t* input, std::size_t input_size)
+  ContextRun(const std::string& isa, int64_t size, int table_bits, const uint8_t* input,
+             std::size_t input_size)
       : part_{0, size, 1},
-        mixer_(choose_kernels(""), table_bits, /*network=*/false),
+        mixer_(choose_kernels(isa), table_bits, /*network=*/false),
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(size)) {
     if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
@@ -359,17 +369,18 @@ class ContextRun final : public BlockCoder::Impl {
 
 template <class Coder>
 std::unique_ptr<BlockCoder::Impl> make(Engine* engine, Geometry g, int table_bits,
-                                       const uint8_t* input, std::size_t input_size) {
+                                       const uint8_t* input, std::size_t input_size,
+                                       const std::string& isa) {
   if (engine) return std::make_unique<Run<Coder>>(*engine, g, table_bits, input, input_size);
-  return std::make_unique<ContextRun<Coder>>(g.size, table_bits, input, input_size);
+  return std::make_unique<ContextRun<Coder>>(isa, g.size, table_bits, input, input_size);
 }
 
 }  // namespace
 
 BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction direction,
-                       const uint8_t* input, std::size_t input_size) {
+                       const uint8_t* input, std::size_t input_size, const std::string& isa) {
   if (g.size < 0 || g.lanes < 1 || g.prefix < 0 || g.prefix > g.size ||
-      g.lanes > std::max<int64_t>(1, g.size - g.prefix)) {
+      g.lanes > std::max<int64_t>(1, g.size - g.prefix) || g.size > kMaxBlock) {
     throw std::invalid_argument("lanes and prefix do not fit the block");
   }
   if (table_bits != 0 && (table_bits < kMinTableBits || table_bits > kMaxTableBits)) {
@@ -382,16 +393,21 @@ BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction dir
     if (input_size != static_cast<std::size_t>(g.size)) {
       throw std::invalid_argument("the input is not as long as the block");
     }
-    impl_ = make<Encode>(engine, g, table_bits, input, input_size);
+    impl_ = make<Encode>(engine, g, table_bits, input, input_size, isa);
   } else {
-    impl_ = make<Decode>(engine, g, table_bits, input, input_size);
+    impl_ = make<Decode>(engine, g, table_bits, input, input_size, isa);
   }
 }
 
 BlockCoder::~BlockCoder() = default;
-int64_t BlockCoder::run(int64_t bytes) { return impl_->run(bytes); }
+
+int64_t BlockCoder::run(int64_t bytes) {
+  const std::lock_guard<std::mutex> alone(busy_);
+  return impl_->run(bytes);
+}
 
 std::vector<uint8_t> BlockCoder::finish() {
+  const std::lock_guard<std::mutex> alone(busy_);
   if (finished_) throw std::logic_error("the block is finished already");
   std::vector<uint8_t> result = impl_->finish();
   finished_ = true;

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "engine.h"
@@ -20,9 +22,10 @@ class BlockCoder {
   // `engine` may be null: then context models code alone, in one lane. `table_bits` is the size of
   // the context mixer's table (see context_mixer.h); 0 for none. `input` is the block (kEncode,
   // geometry.size bytes) or its payload (kDecode). Throws std::invalid_argument for arguments that
-  // make no sense, PayloadError for a hopeless payload.
+  // make no sense, PayloadError for a hopeless payload. `isa` is for context models alone; else it
+  // is the engine's. Calls from several threads take turns.
   BlockCoder(Engine* engine, Geometry geometry, int table_bits, Direction direction,
-             const uint8_t* input, std::size_t input_size);
+             const uint8_t* input, std::size_t input_size, const std::string& isa = "");
   ~BlockCoder();
 
   // Codes `bytes` more, or a little over, or all that are left; returns how many are done in all.
@@ -37,6 +40,7 @@ class BlockCoder {
  private:
   std::unique_ptr<Impl> impl_;
   bool finished_ = false;
+  std::mutex busy_;
 };
 
 }  // namespace nncodec

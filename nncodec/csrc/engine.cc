@@ -116,7 +116,8 @@ void Engine::measure(bool on) {
   }
 }
 
-std::array<int64_t, kStages> Engine::stage_ns() const {
+std::array<int64_t, kStages> Engine::stage_ns() {
+  const std::lock_guard<std::mutex> alone(busy_);
   std::array<int64_t, kStages> total{};
   for (const Scratch& scratch : scratch_) {
     for (int i = 0; i < kStages; ++i) total[i] += scratch.ns[i];
@@ -133,6 +134,7 @@ std::vector<Cache> Engine::make_caches(int steps) const {
 State::State(Engine& engine) : engine_(engine), caches_(engine.make_caches(kMaxSteps)) {}
 
 void State::fork(int lanes) {
+  const std::lock_guard<std::mutex> alone(engine_.busy());
   if (lanes_ != 1) throw std::invalid_argument("only a state of one lane can fork");
   if (lanes < 1) throw std::invalid_argument("a state needs at least one lane");
   for (Cache& cache : caches_) cache.fork(lanes);

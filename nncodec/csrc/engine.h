@@ -15,7 +15,8 @@
 namespace nncodec {
 
 // Threads that wait for work; `run` hands out the indices 0..n-1 and returns when all are done. In a
-// forked child, where the threads do not exist, the caller does all of the work.
+// forked child, where the threads do not exist, the caller does all of the work. (An engine that
+// another thread was using at the fork is locked for good in the child: make a new one there.)
 class Pool {
  public:
   explicit Pool(int threads);
@@ -46,7 +47,7 @@ class Engine {
   // Starts to count the time of each stage, from zero, or stops to.
   void measure(bool on);
   // Thread-nanoseconds by Stage since measure(true).
-  std::array<int64_t, kStages> stage_ns() const;
+  std::array<int64_t, kStages> stage_ns();
 
   // For those that run the model: they hold busy() while they use the pool and the scratch buffers,
   // of which there is one a thread.

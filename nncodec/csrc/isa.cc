@@ -87,7 +87,8 @@ std::vector<std::string> available_isas() {
 
 const Kernels& choose_kernels(const std::string& isa) {
   for (const Isa& candidate : kIsas) {
-    if (candidate.here() && (isa.empty() || isa == candidate.kernels.isa)) {
+    // The name first: asking for tiles has effects on the whole process.
+    if ((isa.empty() || isa == candidate.kernels.isa) && candidate.here()) {
       return candidate.kernels;
     }
   }
