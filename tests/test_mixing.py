@@ -170,6 +170,23 @@ def test_the_contexts_twin_reads_what_is_written_in_cpp(data: bytes, table_bits:
 
 
 @pytest.mark.parametrize("isa", ISAS)
+def test_contexts_on_every_instruction_set(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry, samples = Geometry(table_bits=MIN_TABLE_BITS), (TEXT + BINARY, JSON * 30, b"x", b"")
+    monkeypatch.delenv("NNCODEC_ISA", raising=False)
+    payloads = [NativeContexts().encode(array_of(d), geometry, no_progress) for d in samples]
+    monkeypatch.setenv("NNCODEC_ISA", isa)
+    for data, payload in zip(samples, payloads, strict=True):
+        assert NativeContexts().encode(array_of(data), geometry, no_progress) == payload
+        assert NativeContexts().decode(payload, len(data), geometry, no_progress) == data
+
+
+def test_context_models_obey_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNCODEC_ISA", "sse9")
+    with pytest.raises(nncodec.NNCodecError, match="sse9"):
+        nncodec.compress(TEXT, 1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @given(job=st.one_of(jobs(400), echoes(300)))
 def test_network_and_contexts_equal_their_twin(isa: str, job: tuple[bytes, Geometry]) -> None:
     data, geometry = job

@@ -108,7 +108,8 @@ def block_coder(
     engine: _core.Engine | None, size: int, geometry: Geometry, data: Bytes, decode: bool
 ) -> _core.BlockCoder:
     lanes, prefix, table_bits = geometry.lanes, geometry.prefix, geometry.table_bits
-    return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode)
+    isa = "" if engine else choose_isa()  # an engine has its own
+    return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode, isa)
 
 
 def run(coder: _core.BlockCoder, size: int, progress: Progress) -> bytes:
