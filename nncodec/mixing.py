@@ -18,18 +18,19 @@ from nncodec.blocks import lane_lengths
 ONE = 1 << 16  # of probabilities
 MAX_LOGIT = 2815
 
-CONTEXTS = 12
+CONTEXTS, MATCH_CONTEXT = 16, 3
 INPUTS = 2 * CONTEXTS + 6  # 2 a context, then: order 0, match (2), network (2), bias
-SETS = 4
-SET_SIZES = (16, 256, 256, 128)
+SET_SIZES = (128, 256, 256, 256, 128)
+SETS = len(SET_SIZES)
 
 MATCH_BITS = 20
-MIN_MATCH, VERIFIED, MAX_MATCH = 5, 32, 65535
-RECORD_VOTES = 24
+MIN_MATCH, VERIFIED, MAX_MATCH, MAX_MISSES = 5, 32, 65535, 7
+MAX_RECORD, RECORD_TERM = 2048, 4096
 WEIGHT_ONE, WEIGHT_MAX = 1 << 16, (1 << 19) - 1
 HISTORY_LIMIT, ORDER0_LIMIT, MATCH_LIMIT = 255, 255, 1023
-REFINE_STEP, REFINE_CELLS, REFINE_RATE = 256, 23, 6
-SLOW_RATE, FAST_RATE, RATE_BYTES = 96, 288, 16384
+REFINE_STEP, REFINE_CELLS, REFINE_RATE = 256, 23, 5
+REFINE_SPREAD = (1, 0x3D4D, 0x3D4D)
+SLOW_RATE, FAST_RATE, RATE_BYTES = 96, 400, 16384
 
 U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 
@@ -166,38 +167,75 @@ class LaneHistory:
     word: int = 0
     previous_word: int = 0
     word_before: int = 0
+    marks: int = 0  # the last four bytes that are neither of words nor blanks
+    followers: list[int] = field(default_factory=lambda: [0] * 256)  # of each byte, the last two
     match: int = -1  # position of the predicted byte, or -1
     match_length: int = 0
+    misses: int = 0  # of the match's last bytes, the newest lowest
     line: int = 0  # where the lines began, as positions in the block
     previous_line: int = 0
-    # Where each byte value came last, and how far before that; a distance that keeps coming back
-    # is taken for the length of a record.
+    aligned: int = 0  # the place in the line before that stands for this one, field by field
+    # Where each byte value came last, and how far before that.
     last_seen: list[int] = field(default_factory=lambda: [0] * 256)
     last_gap: list[int] = field(default_factory=lambda: [0] * 256)
-    record: int = 0
-    candidate: int = 0
-    votes: int = 0
+    record: int = 0  # length of the block's records, as far as known; 0: none
     run: int = 0  # where the lane's run began
 
     def start_run(self, at: int) -> None:
         """Go on at a lane's first byte with the past of another place."""
-        self.match, self.match_length = -1, 0
-        self.run = self.line = self.previous_line = at
+        self.match, self.match_length, self.misses = -1, 0, 0
+        self.run = self.line = self.previous_line = self.aligned = at
         self.last_seen, self.last_gap = [at] * 256, list(self.last_gap)
+        self.followers = list(self.followers)
 
-    def find_record(self, c: int, at: int) -> None:
-        """Vote on the record's length with the distance to the last ``c``."""
+    def repeated_gap(self, c: int, at: int) -> int:
+        """The distance to the last ``c`` if it is the same as the last time, else 0."""
         gap = at - self.last_seen[c]
-        if gap > 1 and gap == self.last_gap[c]:
-            if gap == self.candidate:
-                self.votes += 1
-                if self.votes >= RECORD_VOTES:
-                    self.record, self.votes = gap, RECORD_VOTES
-            else:
-                self.votes -= 1
-                if self.votes < 0:
-                    self.candidate, self.votes = gap, 1
+        repeated = gap > 1 and gap == self.last_gap[c]
         self.last_gap[c], self.last_seen[c] = gap, at
+        return gap if repeated else 0
+
+    def follow_line(self, symbols: bytes | bytearray, c: int, at: int) -> None:
+        """Move ``aligned`` past ``c``, which came at ``at``: from field to field."""
+        if c == ord("\n"):
+            self.previous_line, self.line = self.line, at + 1
+            self.aligned = self.previous_line
+        elif self.aligned < self.line:
+            if is_word(c):
+                self.aligned += is_word(symbols[self.aligned])
+            else:
+                to = symbols.find(c, self.aligned, min(self.line, self.aligned + 64))
+                self.aligned = to + 1 if to >= 0 else self.aligned
+
+
+class RecordFinder:
+    """The length of a block's records, by votes: ``csrc/record_finder.h``."""
+
+    def __init__(self) -> None:
+        self.votes = [0] * MAX_RECORD
+        self.bytes = self.printable = self.record = 0
+
+    def add(self, c: int, gap: int) -> None:
+        self.printable += 32 <= c < 127 or c == ord("\n")
+        if 1 < gap < MAX_RECORD:
+            self.votes[gap] += 1
+        self.bytes += 1
+        if self.bytes == RECORD_TERM:
+            self.elect()
+
+    def elect(self) -> None:
+        longest = 64 if self.printable > RECORD_TERM * 15 // 16 else MAX_RECORD
+        self.bytes = self.printable = 0
+        elected = [gap for gap in range(2, longest) if self.votes[gap] >= needed_votes(gap)]
+        if elected:
+            self.record = max(elected, key=lambda gap: (self.votes[gap], -gap))
+        elif self.votes[self.record] < needed_votes(self.record) // 8:
+            self.record = 0
+        self.votes = [votes // 2 for votes in self.votes]
+
+
+def needed_votes(gap: int) -> int:
+    return 768 if gap < 3 else 192 if gap < 64 else 24
 
 
 def hash_context(value: int, which: int) -> int:
@@ -228,7 +266,7 @@ class Slot:
     """The bit histories of one context and nibble: a binary tree of 15 nodes."""
 
     def __init__(self) -> None:
-        self.check, self.states = 0, [0] * 15
+        self.check, self.states = 0, [0] * 15  # no check is 0 in a slot that is taken
 
 
 class ContextMixer:
@@ -242,14 +280,15 @@ class ContextMixer:
         first = [(o * 2 + 1) * (ONE - 1) // (2 * (z + o) + 2) for z, o, _ in states]
         self.history_maps = [[AdaptiveBit(p) for p in first] for _ in range(CONTEXTS)]
         self.order0 = [AdaptiveBit() for _ in range(256)]
-        self.match_map = [AdaptiveBit(60000) for _ in range(64)]
-        weights = [WEIGHT_ONE * 22 // 100, 0] * CONTEXTS
+        self.match_map = [AdaptiveBit(60000) for _ in range(256)]
+        weights = [WEIGHT_ONE * (8 if network else 15) // 100, 0] * CONTEXTS
         weights += [0, WEIGHT_ONE // 4, 0, WEIGHT_ONE * 6 // 10 if network else 0, 0, 0]
         self.weights = [[list(weights) for _ in range(n)] for n in SET_SIZES]
         self.final_weights = [[WEIGHT_ONE // SETS] * SETS for _ in range(256)]
         middle = REFINE_CELLS // 2
         self.first_cells = [squash((j - middle) * REFINE_STEP) for j in range(REFINE_CELLS)]
-        self.refine: list[dict[int, list[int]]] = [{}, {}]
+        self.refine: list[dict[int, list[int]]] = [{}, {}, {}]
+        self.records = RecordFinder()
         self.bytes = 0
 
     def begin(
@@ -260,38 +299,63 @@ class ContextMixer:
         self.c0, self.bit = 1, 0
         self.rate = SLOW_RATE + FAST_RATE * RATE_BYTES // (RATE_BYTES + self.bytes)
         self.bytes += 1
-        self.c1, self.c3 = last & 0xFF, last & 0xFFFFFF
-        column = part.at(lane, step) - h.line
-        above_at = h.previous_line + column
-        above = symbols[above_at] if above_at < h.line else 0
-        values = [last & (1 << 8 * n) - 1 for n in range(1, 7)]
-        values.append(h.word | self.c1 << 32)
-        values.append(h.word ^ h.previous_word << 24)
-        values.append(last & 0xF0FFFF00)
-        values.append(above | self.c1 << 8 | min(column, 255) << 16)
-        at, r = part.at(lane, step), h.record
-        if r and at - 2 * r >= h.run:
-            up, up2 = symbols[at - r], symbols[at - 2 * r]
-            values.append(up | self.c1 << 8 | 1 << 50)
-            values.append(up | up2 << 8 | at % r << 16 | 1 << 50)
-        else:
-            values.append(h.word ^ h.word_before << 24)
-            values.append(last ^ last >> 56)
-        self.hashes = [hash_context(value, i) for i, value in enumerate(values)]
+        self.c1, self.c2, self.c3 = last & 0xFF, last >> 8 & 0xFF, last & 0xFFFFFF
         if h.match >= 0 and not part.known(h.match, lane, step):
             h.match = -1
         self.expected = symbols[h.match] if h.match >= 0 else -1
         self.match_bucket = match_bucket(h.match_length if h.match >= 0 else 0)
+        missed = (h.misses & 0xFF).bit_count()
+        self.match_misses = h.misses & 3 | (4 if missed > 2 else 0)
+        values = self.contexts(symbols, part.at(lane, step), h)
+        self.hashes = [hash_context(value, i) for i, value in enumerate(values)]
+        matched = (self.expected + 1) * 0x9E3779B1 & U32
+        self.refine_contexts = (
+            self.c1 << 7,
+            (self.c3 * 0x9E3779B1 & U32) >> 17,
+            matched >> 17 ^ self.match_bucket * 0x2AA8,
+        )
         self.find_slots()
+
+    def contexts(self, symbols: bytes | bytearray, at: int, h: LaneHistory) -> list[int]:
+        """What each model looks at, as a number, for the byte at a position."""
+
+        def byte_at(position: int) -> int:
+            return symbols[position] if position < h.line else 0
+
+        last, c1, r = h.last8, h.last8 & 0xFF, h.record
+        column = at - h.line
+        if r and at - 2 * r >= h.run:
+            up, up2 = symbols[at - r], symbols[at - 2 * r]
+            record = (up | c1 << 8 | 1 << 50, up | up2 << 8 | at % r << 16 | 1 << 50)
+        else:
+            record = (h.word ^ h.word_before << 24, last ^ last >> 56)
+        return [
+            c1,
+            last & 0xFFFF,
+            last & 0xFFFFFF,
+            self.expected + 1 | self.match_bucket << 16 | c1 << 32,
+            last & 0xFFFFFFFFFFFF,
+            h.word | c1 << 32,
+            h.word ^ h.previous_word << 24,
+            last & 0xF0FFFF00,
+            h.followers[c1] | c1 << 16,
+            *record,
+            byte_at(h.aligned) | byte_at(h.aligned + 1) << 8 | (last & 0xFFFF) << 16,
+            column | c1 << 32,
+            last & 0xF0F0F0F0F0,
+            h.word ^ h.marks << 32,
+            last & 0xFFFFFFFF,
+        ]
 
     def find(self, h: int) -> list[int]:
         line = self.table.setdefault(h >> (32 - self.table_bits), [Slot() for _ in range(4)])
+        check = max(h & 0xFF, 1)
         for slot in line:
-            if slot.check == h & 0xFF and slot.states[0] != 0:
+            if slot.check == check:
                 return slot.states
         # In place: a slot taken from another context of the same byte is then shared with it.
         worst = min(line, key=lambda slot: slot.states[0])
-        worst.check, worst.states[:] = h & 0xFF, [0] * 15
+        worst.check, worst.states[:] = check, [0] * 15
         return worst.states
 
     def find_slots(self) -> None:
@@ -309,13 +373,13 @@ class ContextMixer:
         for i, slot in enumerate(self.slots):
             state = slot[self.node]
             p = self.history_maps[i][state].p16()
-            x += [stretch(p), (p - 32768) >> 5] if state else [0, 0]
+            x += [stretch(p), (p - 32768) >> 5]
             seen += state != 0
         x.append(stretch(self.order0[self.c0].p16()))
         self.match_context = -1
         if self.expected >= 0 and (self.expected | 256) >> (8 - self.bit) == self.c0:
             expected_bit = self.expected >> (7 - self.bit) & 1
-            self.match_context = self.match_bucket * 2 + expected_bit
+            self.match_context = self.match_choice() * 2 + expected_bit
             p = self.match_map[self.match_context].p16()
             sign = 1 if expected_bit else -1
             x += [sign * stretch(p), sign * ((p - 32768) >> 5)]
@@ -323,15 +387,15 @@ class ContextMixer:
             x += [0, 0]
             if self.expected >= 0:
                 self.expected, self.match_bucket = -1, 0
-        confidence = seen
+        confidence = min(seen, 15)
         if self.network:
             x += [stretch(network), (network - 32768) >> 5]
-            confidence = min(15, abs(x[-2]) >> 7)
+            confidence = max(0, min(15, (x[-2] + 2048) >> 8))
         else:
             x += [0, 0]
         self.inputs = [*x, 256]
 
-        choices = (self.match_bucket, self.c0, self.c1, self.bit * 16 + confidence)
+        choices = (self.match_choice(), self.c0, self.c1, self.c2, self.bit * 16 + confidence)
         self.chosen = [self.weights[s][c] for s, c in enumerate(choices)]
         self.logits = [
             clamp(sum(a * b >> 8 for a, b in zip(self.inputs, w, strict=True)) >> 8, MAX_LOGIT)
@@ -342,16 +406,19 @@ class ContextMixer:
         logit = clamp(logit, MAX_LOGIT)
         self.mixed = squash(logit)
 
-        hashed = (self.c3 * 0x9E3779B1 & U32) >> 16 ^ self.c0 * 0x3D4D
-        contexts = (self.c0 | self.c1 << 8, hashed & 0xFFFF)
         cell, rest = divmod(logit + REFINE_CELLS // 2 * REFINE_STEP, REFINE_STEP)
-        p = 2 * self.mixed
+        p = self.mixed
         self.refined: list[tuple[list[int], int]] = []
-        for table, context in zip(self.refine, contexts, strict=True):
+        for i, table in enumerate(self.refine):
+            spread = (self.c0 >> 1) * REFINE_SPREAD[i]
+            context = ((self.refine_contexts[i] ^ spread) & 0x7FFF) << 1 | self.c0 & 1
             cells = table.setdefault(context, list(self.first_cells))
             p += (cells[cell] * (REFINE_STEP - rest) + cells[cell + 1] * rest) // REFINE_STEP
             self.refined.append((cells, cell + (rest > REFINE_STEP // 2)))
         return max(1, min(ONE - 1, (p + 2) >> 2))
+
+    def match_choice(self) -> int:
+        return self.match_bucket * 8 + self.match_misses
 
     def update(self, bit: int) -> None:
         """Learn the bit that was predicted."""
@@ -367,9 +434,11 @@ class ContextMixer:
         errors = [(target - squash(logit)) * self.rate >> 8 for logit in self.logits]
         for weights, error in zip(self.chosen, errors, strict=True):
             train(weights, self.inputs, error)
-        train(self.final_weights[self.c0], self.logits, (target - self.mixed) * 2 >> 4)
+        train(self.final_weights[self.c0], self.logits, (target - self.mixed) >> 2)
         for cells, i in self.refined:
-            cells[i] += ((65535 if bit else 0) - cells[i]) >> REFINE_RATE
+            # Rounded away from zero on both sides, or a cell would stop short of one.
+            away = (1 << REFINE_RATE) - 1 if bit else 0
+            cells[i] += ((65535 if bit else 0) - cells[i] + away) >> REFINE_RATE
         self.c0 = self.c0 * 2 | bit
         self.bit += 1
         if self.bit == 4:
@@ -381,25 +450,33 @@ class ContextMixer:
         """The byte that ``begin`` was called for is in ``symbols``: bring the lane up to date."""
         at = part.at(lane, step)
         c = symbols[at]
+        c1 = h.last8 & 0xFF
+        h.followers[c1] = (h.followers[c1] << 8 | c) & 0xFFFF
         h.last8 = (h.last8 << 8 | c) & U64
         if is_word(c):
             folded = c + 32 if ord("A") <= c <= ord("Z") else c
             h.word = (h.word + folded + 1) * 0x2F0B4C47 & U32
-        elif h.word:
-            h.previous_word, h.word_before, h.word = h.word, h.previous_word, 0
-        h.find_record(c, at)
-        if c == ord("\n"):
-            h.previous_line, h.line = h.line, at + 1
-        if h.match >= 0 and symbols[h.match] == c:
-            h.match, h.match_length = h.match + 1, min(h.match_length + 1, MAX_MATCH)
         else:
-            h.match, h.match_length = -1, 0
+            if c > ord(" "):
+                h.marks = (h.marks << 8 | c) & U32
+            if h.word:
+                h.previous_word, h.word_before, h.word = h.word, h.previous_word, 0
+        self.records.add(c, h.repeated_gap(c, at))
+        h.record = self.records.record
+        h.follow_line(symbols, c, at)
+        if h.match >= 0:
+            hit = symbols[h.match] == c
+            h.match += 1
+            h.misses = (h.misses << 1 | (not hit)) & U32
+            h.match_length = min(h.match_length + 1, MAX_MATCH) if hit else 0
+            if (h.misses & 0xFF).bit_count() > MAX_MISSES:
+                h.match = -1
         key = match_hash(h.last8)
         candidate = self.matches.get(key, -1)
-        if h.match < 0 and candidate > 0:
+        if (h.match < 0 or h.match_length < MIN_MATCH) and candidate > 0:
             length = common_length(symbols, part, lane, step, candidate)
             if length >= MIN_MATCH:
-                h.match, h.match_length = candidate, length
+                h.match, h.match_length, h.misses = candidate, length, 0
         self.matches[key] = at + 1
 
 

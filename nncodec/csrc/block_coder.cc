@@ -289,10 +289,6 @@ class Run final : public BlockCoder::Impl {
       for (int lane = first; lane < end; ++lane, ++coded) {
         const int32_t* row = counts(chunk_, lane, i);
         if (mixer_) {
-          if (lane + 1 < end) {
-            mixer_->prefetch(symbols_.data(), part_.at(lane + 1, step),
-                             histories_[static_cast<std::size_t>(lane + 1)]);
-          }
           tree_.set(row);
           code_mixed(coder_, *mixer_, symbols_.data(), part_, lane, step,
                      histories_[static_cast<std::size_t>(lane)], &tree_);

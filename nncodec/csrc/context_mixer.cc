@@ -8,10 +8,11 @@ constexpr int kMatchBits = 20;
 constexpr int kMinMatch = 5;      // bytes hashed to find a match
 constexpr int kVerified = 32;     // bytes of a new match that are compared
 constexpr int kMaxMatch = 65535;
+constexpr int kMaxMisses = 7;     // of a match's last 8 bytes, before it is given up
 constexpr int kWeightOne = 1 << 16;
 constexpr int kHistoryLimit = 255, kOrder0Limit = 255, kMatchLimit = 1023;
-constexpr int kRefineRate = 6;
-constexpr int kSlowRate = 96, kFastRate = 288, kRateBytes = 16384;  // of the mixers, in 1/256
+constexpr int kRefineRate = 5;
+constexpr int kSlowRate = 96, kFastRate = 400, kRateBytes = 16384;  // of the mixers, in 1/256
 
 uint32_t hash(uint64_t value, int which) {
   uint64_t h = (value + (static_cast<uint64_t>(which + 1) << 56)) * 0x9E3779B97F4A7C15u;
@@ -46,7 +47,9 @@ bool is_word(int c) {
 ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
     : kernels_(kernels), network_(network), table_bits_(table_bits), table_(std::size_t{1} << table_bits),
       matches_(std::size_t{1} << kMatchBits),
-      refine_{ZeroedTable<uint16_t>(kRefineCells << 16), ZeroedTable<uint16_t>(kRefineCells << 16)} {
+      refine_{ZeroedTable<uint16_t>(kRefineStride * kRefineContexts),
+              ZeroedTable<uint16_t>(kRefineStride * kRefineContexts),
+              ZeroedTable<uint16_t>(kRefineStride * kRefineContexts)} {
   for (auto& map : history_maps_) {
     for (std::size_t s = 0; s < kHistories.states.size(); ++s) {
       const auto& c = kHistories.states[s];
@@ -54,12 +57,12 @@ ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
     }
   }
   for (std::size_t i = 0; i < match_map_.size(); ++i) match_map_[i].set(60000);
-  const int sizes[kSets] = {16, 256, 256, 8 * 16};
+  const int sizes[kSets] = {128, 256, 256, 256, 8 * 16};
   for (int s = 0; s < kSets; ++s) {
     weights_[s].assign(static_cast<std::size_t>(sizes[s]) * kMixInputs, 0);
     for (int n = 0; n < sizes[s]; ++n) {
       int32_t* w = weights_[s].data() + n * kMixInputs;
-      for (int i = 0; i < kContexts; ++i) w[2 * i] = kWeightOne * 22 / 100;
+      for (int i = 0; i < kContexts; ++i) w[2 * i] = kWeightOne * (network ? 8 : 15) / 100;
       w[2 * kContexts + 1] = kWeightOne / 4;
       w[2 * kContexts + 3] = network ? kWeightOne * 6 / 10 : 0;
     }
@@ -74,7 +77,6 @@ void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane,
                          LaneHistory& h) {
   const uint64_t last = h.last8;
   hash_contexts(symbols, part.at(lane, step), h);
-  hashes_ = h.hashes;
   c0_ = 1;
   bit_ = 0;
   rate_ = kSlowRate + kFastRate * kRateBytes / (kRateBytes + bytes_++);
@@ -82,8 +84,18 @@ void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane,
   c3_ = static_cast<uint32_t>(last & 0xffffff);
   if (h.match >= 0 && !part.known(h.match, lane, step)) h.match = -1;
   expected_ = h.match >= 0 ? symbols[h.match] : -1;
-  match_length_ = h.match >= 0 ? h.match_length : 0;
-  match_bucket_ = match_bucket(match_length_);
+  match_bucket_ = match_bucket(h.match >= 0 ? h.match_length : 0);
+  const int missed = __builtin_popcount(h.misses & 0xff);
+  match_misses_ = static_cast<int>(h.misses & 3) | (missed > 2 ? 4 : 0);
+  hashes_ = h.hashes;
+  hashes_[kMatchContext] = hash(static_cast<uint64_t>(expected_ + 1) |
+                                    static_cast<uint64_t>(match_bucket_) << 16 | (last & 0xff) << 32,
+                                kMatchContext);
+  refine_contexts_[0] = static_cast<uint32_t>(c1_) << 7;
+  refine_contexts_[1] = (c3_ * 0x9E3779B1u) >> 17;
+  refine_contexts_[2] = (static_cast<uint32_t>(expected_ + 1) * 0x9E3779B1u) >> 17 ^
+                        static_cast<uint32_t>(match_bucket_) * 0x2AA8u;
+  find_refinements();
   find_slots();
 }
 
@@ -91,55 +103,70 @@ void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane,
 void ContextMixer::hash_contexts(const uint8_t* symbols, int64_t at, LaneHistory& h) {
   if (h.hashed_for == at) return;
   h.hashed_for = at;
-  const uint64_t last = h.last8;
-  const int64_t column = at - h.line;
-  const int64_t above_at = h.previous_line + column;
-  const int above = above_at < h.line ? symbols[above_at] : 0;
-  h.hashes[0] = hash(last & 0xff, 0);
-  h.hashes[1] = hash(last & 0xffff, 1);
-  h.hashes[2] = hash(last & 0xffffff, 2);
-  h.hashes[3] = hash(last & 0xffffffff, 3);
-  h.hashes[4] = hash(last & 0xffffffffff, 4);
-  h.hashes[5] = hash(last & 0xffffffffffff, 5);
-  h.hashes[6] = hash(h.word | (last & 0xff) << 32, 6);
-  h.hashes[7] = hash(h.word ^ static_cast<uint64_t>(h.previous_word) << 24, 7);
-  h.hashes[8] = hash(last & 0xf0ffff00, 8);
-  h.hashes[9] = hash(static_cast<uint64_t>(above) | (last & 0xff) << 8 |
-                        static_cast<uint64_t>(std::min<int64_t>(column, 255)) << 16,
-                    9);
+  const uint64_t last = h.last8, c1 = last & 0xff, word = h.word;
+  const auto column = static_cast<uint64_t>(at - h.line);
+  const auto byte_at = [&](int64_t p) { return p < h.line ? uint64_t{symbols[p]} : 0; };
   const int64_t r = h.record;
-  const bool above_known = r && at - 2 * r >= h.run;
-  if (above_known) {
-    const uint64_t up = symbols[at - r], up2 = symbols[at - 2 * r];
-    h.hashes[10] = hash(up | (last & 0xff) << 8 | uint64_t{1} << 50, 10);
-    h.hashes[11] = hash(up | up2 << 8 | static_cast<uint64_t>(at % r) << 16 | uint64_t{1} << 50, 11);
-  } else {
-    h.hashes[10] = hash(h.word ^ static_cast<uint64_t>(h.word_before) << 24, 10);
-    h.hashes[11] = hash(last ^ last >> 56, 11);
-  }
-}
-
-void ContextMixer::prefetch(const uint8_t* symbols, int64_t at, LaneHistory& h) {
-  hash_contexts(symbols, at, h);
-  for (uint32_t hash : h.hashes) __builtin_prefetch(&line_of(slot_hash(hash, 1)));
+  const bool recorded = r != 0 && at - 2 * r >= h.run;
+  const uint64_t up = recorded ? symbols[at - r] : 0, up2 = recorded ? symbols[at - 2 * r] : 0;
+  const uint64_t contexts[kContexts] = {
+      c1,
+      last & 0xffff,
+      last & 0xffffff,
+      0,  // the match's, which is known when the byte begins
+      last & 0xffffffffffff,
+      word | c1 << 32,
+      word ^ uint64_t{h.previous_word} << 24,
+      last & 0xf0ffff00,
+      h.followers[c1] | c1 << 16,
+      recorded ? up | c1 << 8 | uint64_t{1} << 50 : word ^ uint64_t{h.word_before} << 24,
+      recorded ? up | up2 << 8 | static_cast<uint64_t>(at % r) << 16 | uint64_t{1} << 50
+               : last ^ last >> 56,
+      byte_at(h.aligned) | byte_at(h.aligned + 1) << 8 | (last & 0xffff) << 16,
+      column | c1 << 32,
+      last & 0xf0f0f0f0f0,
+      word ^ uint64_t{h.marks} << 32,
+      last & 0xffffffff,
+  };
+  for (int i = 0; i < kContexts; ++i) h.hashes[i] = hash(contexts[i], i);
 }
 
 uint8_t* ContextMixer::find(uint32_t h) {
   Line& line = line_of(h);
-  const auto check = static_cast<uint8_t>(h & 0xff);
+  const uint32_t check = std::max<uint32_t>(h & 0xff, 1);
+  const uint32_t checks = line.checks[0] | uint32_t{line.checks[1]} << 8 |
+                          uint32_t{line.checks[2]} << 16 | uint32_t{line.checks[3]} << 24;
+  // The lowest byte of `checks` that equals `check`, all at once.
+  const uint32_t differ = checks ^ check * 0x01010101u;
+  const uint32_t equal = (differ - 0x01010101u) & ~differ & 0x80808080u;
+  if (equal) return line.states[__builtin_ctz(equal) >> 3];
   int worst = 0;
-  for (int i = 0; i < 4; ++i) {
-    Slot& slot = line.slots[i];
-    if (slot.check == check && slot.states[0] != 0) return slot.states;
-    if (slot.states[0] < line.slots[worst].states[0]) worst = i;
+  for (int i = 1; i < 4; ++i) {
+    if (line.states[i][0] < line.states[worst][0]) worst = i;
   }
-  Slot& slot = line.slots[worst];
-  slot = Slot{check, {}};
-  return slot.states;
+  line.checks[worst] = static_cast<uint8_t>(check);
+  std::fill_n(line.states[worst], 15, uint8_t{0});
+  return line.states[worst];
 }
 
 void ContextMixer::find_slots() {
   for (int i = 0; i < kContexts; ++i) slots_[i] = find(slot_hash(hashes_[i], c0_));
+}
+
+// The maps' rows for the next bit; and since they are seldom in the cache, those of the two bits that
+// may come after it are asked for now: they lie side by side.
+void ContextMixer::find_refinements() {
+  constexpr uint32_t kSpread[kRefinements] = {1, 0x3D4D, 0x3D4D};
+  for (int i = 0; i < kRefinements; ++i) {
+    const auto row = [&](uint32_t c0) {
+      const uint32_t pair = (refine_contexts_[i] ^ (c0 >> 1) * kSpread[i]) & (kRefineContexts / 2 - 1);
+      return &refine_[i][std::size_t{pair * 2 + (c0 & 1)} * kRefineStride];
+    };
+    const auto c0 = static_cast<uint32_t>(c0_);
+    refine_rows_[i] = row(c0);
+    __builtin_prefetch(row(2 * c0));
+    __builtin_prefetch(row(2 * c0 + 1));
+  }
 }
 
 int ContextMixer::predict(int network) {
@@ -151,10 +178,9 @@ int ContextMixer::predict(int network) {
     uint8_t* state = slots_[i] + node;
     bit_states_[i] = state;
     const int p = history_maps_[i][*state].p16();
-    const int known = *state != 0;  // an unseen context says nothing
-    inputs_[2 * i] = stretch(p) & -known;
-    inputs_[2 * i + 1] = ((p - 32768) >> 5) & -known;
-    seen += known;
+    inputs_[2 * i] = stretch(p);
+    inputs_[2 * i + 1] = ((p - 32768) >> 5);
+    seen += *state != 0;
   }
   int32_t* x = inputs_.data() + 2 * kContexts;
   x[0] = stretch(order0_[c0_].p16());
@@ -162,7 +188,7 @@ int ContextMixer::predict(int network) {
   x[1] = x[2] = 0;
   if (expected_ >= 0 && ((expected_ | 256) >> (8 - bit_)) == c0_) {
     const int expected_bit = expected_ >> (7 - bit_) & 1;
-    match_context_ = match_bucket_ * 2 + expected_bit;
+    match_context_ = (match_bucket_ * 8 + match_misses_) * 2 + expected_bit;
     const int p = match_map_[match_context_].p16();
     const int sign = expected_bit ? 1 : -1;
     x[1] = sign * stretch(p);
@@ -171,18 +197,19 @@ int ContextMixer::predict(int network) {
     expected_ = -1;
     match_bucket_ = 0;
   }
-  int confidence = seen;
+  int confidence = std::min(seen, 15);
   if (network_) {
     x[3] = stretch(network);
     x[4] = (network - 32768) >> 5;
-    confidence = std::min(15, std::abs(x[3]) >> 7);
+    confidence = std::clamp((x[3] + 2048) >> 8, 0, 15);
   }
   x[5] = 256;
 
-  chosen_[0] = weights_[0].data() + match_bucket_ * kMixInputs;
+  chosen_[0] = weights_[0].data() + (match_bucket_ * 8 + match_misses_) * kMixInputs;
   chosen_[1] = weights_[1].data() + c0_ * kMixInputs;
   chosen_[2] = weights_[2].data() + c1_ * kMixInputs;
-  chosen_[3] = weights_[3].data() + (bit_ * 16 + confidence) * kMixInputs;
+  chosen_[3] = weights_[3].data() + (c3_ >> 8 & 0xff) * kMixInputs;
+  chosen_[4] = weights_[4].data() + (bit_ * 16 + confidence) * kMixInputs;
   chosen_final_ = final_weights_.data() + c0_ * kSets;
   int32_t final_sum = 0;
   kernels_.mix_dot(inputs_.data(), chosen_, kSets, output_logits_);
@@ -195,18 +222,16 @@ int ContextMixer::predict(int network) {
   const int logit = std::clamp(final_sum >> 8, -kMaxLogit, kMaxLogit);
   mixed_ = squash(logit);
 
-  const uint32_t contexts[2] = {static_cast<uint32_t>(c0_ | c1_ << 8),
-                                ((c3_ * 0x9E3779B1u) >> 16 ^ static_cast<uint32_t>(c0_) * 0x3D4Du) & 0xffff};
   const int shifted = logit + kRefineCells / 2 * kRefineStep;
   const int cell = shifted / kRefineStep, rest = shifted % kRefineStep;
-  int p = 2 * mixed_;
-  for (int i = 0; i < 2; ++i) {
-    const int base = static_cast<int>(contexts[i]) * kRefineCells + cell;
-    const int low = static_cast<uint16_t>(refine_[i][base] + first_cells_[cell]);
-    const int high = static_cast<uint16_t>(refine_[i][base + 1] + first_cells_[cell + 1]);
+  int p = mixed_;
+  for (int i = 0; i < kRefinements; ++i) {
+    uint16_t* cells = refine_rows_[i] + cell;
+    const int low = static_cast<uint16_t>(cells[0] + first_cells_[cell]);
+    const int high = static_cast<uint16_t>(cells[1] + first_cells_[cell + 1]);
     p += (low * (kRefineStep - rest) + high * rest) / kRefineStep;
     const int nearer = rest > kRefineStep / 2 ? 1 : 0;
-    refined_at_[i] = base + nearer;
+    refined_cells_[i] = cells + nearer;
     refined_[i] = nearer ? high : low;
   }
   p = (p + 2) >> 2;
@@ -222,7 +247,7 @@ void ContextMixer::update(int bit) {
   if (match_context_ >= 0) match_map_[match_context_].update((match_context_ & 1) == bit, kMatchLimit);
 
   const int target = bit << 16;
-  const int final_error = ((target - mixed_) * 2) >> 4;
+  const int final_error = (target - mixed_) >> 2;
   int32_t errors[kSets];
   for (int s = 0; s < kSets; ++s) {
     errors[s] = ((target - outputs_[s]) * rate_) >> 8;
@@ -230,14 +255,17 @@ void ContextMixer::update(int bit) {
     chosen_final_[s] = std::clamp(v, -kMixWeightMax, kMixWeightMax);
   }
   kernels_.mix_train(inputs_.data(), chosen_, kSets, errors);
-  for (int i = 0; i < 2; ++i) {
-    const int step = ((bit ? 65535 : 0) - refined_[i]) >> kRefineRate;
-    uint16_t& cell = refine_[i][refined_at_[i]];
+  for (int i = 0; i < kRefinements; ++i) {
+    // Rounded away from zero on both sides, or a cell would stop short of one.
+    const int away = bit ? (1 << kRefineRate) - 1 : 0;
+    const int step = ((bit ? 65535 : 0) - refined_[i] + away) >> kRefineRate;
+    uint16_t& cell = *refined_cells_[i];
     cell = static_cast<uint16_t>(cell + step);
   }
 
   c0_ = c0_ * 2 | bit;
   ++bit_;
+  if (bit_ < 8) find_refinements();
   if (bit_ == 3) {  // the slots of both nibbles that may come
     for (uint32_t hash : hashes_) {
       __builtin_prefetch(&line_of(slot_hash(hash, 2 * c0_)));
@@ -252,29 +280,51 @@ void ContextMixer::end(const uint8_t* symbols, const LanePart& part, int lane, i
                        LaneHistory& h) {
   const int64_t at = part.at(lane, step);
   const int c = symbols[at];
+  uint16_t& followers = h.followers[h.last8 & 0xff];
+  followers = static_cast<uint16_t>(followers << 8 | c);
   h.last8 = h.last8 << 8 | static_cast<uint64_t>(c);
   if (is_word(c)) {
     const int folded = c >= 'A' && c <= 'Z' ? c + 32 : c;
     h.word = (h.word + static_cast<uint32_t>(folded) + 1) * 0x2F0B4C47u;
-  } else if (h.word) {
-    h.word_before = h.previous_word;
-    h.previous_word = h.word;
-    h.word = 0;
+  } else {
+    if (c > ' ') h.marks = h.marks << 8 | static_cast<uint32_t>(c);
+    if (h.word) {
+      h.word_before = h.previous_word;
+      h.previous_word = h.word;
+      h.word = 0;
+    }
   }
-  h.find_record(c, at);
+  records_.add(c, h.repeated_gap(c, at));
+  h.record = records_.record();
   if (c == '\n') {
     h.previous_line = h.line;
     h.line = at + 1;
+    h.aligned = h.previous_line;
+  } else if (h.aligned < h.line) {
+    if (is_word(c)) {
+      if (is_word(symbols[h.aligned])) ++h.aligned;
+    } else {
+      int64_t to = h.aligned;
+      const int64_t stop = std::min(h.line, to + 64);
+      while (to < stop && symbols[to] != c) ++to;
+      if (to < stop) h.aligned = to + 1;
+    }
   }
-  if (h.match >= 0 && symbols[h.match] == c) {
+  if (h.match >= 0) {
+    const bool hit = symbols[h.match] == c;
     ++h.match;
-    if (h.match_length < kMaxMatch) ++h.match_length;
-  } else {
-    h.match = -1;
-    h.match_length = 0;
+    h.misses = h.misses << 1 | !hit;
+    h.match_length = hit ? std::min(h.match_length + 1, kMaxMatch) : 0;
+    if (__builtin_popcount(h.misses & 0xff) > kMaxMisses) h.match = -1;
   }
   int32_t& entry = matches_[match_hash(h.last8)];
-  if (h.match < 0 && entry > 0) find_match(symbols, part, lane, step, entry, h);
+  __builtin_prefetch(&entry);
+  // The lines that the lane's next byte wants are far away: ask for them now.
+  hash_contexts(symbols, at + 1, h);
+  for (uint32_t hash : h.hashes) __builtin_prefetch(&line_of(slot_hash(hash, 1)));
+  if ((h.match < 0 || h.match_length < kMinMatch) && entry > 0) {
+    find_match(symbols, part, lane, step, entry, h);
+  }
   entry = static_cast<int32_t>(at + 1);
 }
 
@@ -291,6 +341,7 @@ void ContextMixer::find_match(const uint8_t* symbols, const LanePart& part, int 
   if (length < kMinMatch) return;
   h.match = candidate;
   h.match_length = length;
+  h.misses = 0;
 }
 
 }  // namespace nncodec

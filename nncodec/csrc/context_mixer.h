@@ -2,7 +2,7 @@
 //
 // Every byte is eight binary decisions, high bit first. Each model gives logits for the next bit; gated
 // logistic mixers (Mattern 2012; Mahoney's paq8) weigh them, by weights chosen by small contexts and
-// adapted after every bit; two adaptive probability maps refine the result. All lanes of a block share
+// adapted after every bit; three adaptive probability maps refine the result. All lanes of a block share
 // one state, visited in coding order. Integers only, so that every machine computes the same. The
 // readable twin is nncodec/mixing.py; docs/mixing.md has the reasons.
 #pragma once
@@ -17,6 +17,7 @@
 #include "lane_geometry.h"
 #include "logistic.h"
 #include "model.h"
+#include "record_finder.h"
 #include "zeroed_table.h"
 
 namespace nncodec {
@@ -49,22 +50,29 @@ class AdaptiveBit {
   uint32_t value_ = 1u << 31;
 };
 
-constexpr int kContexts = 12;
+constexpr int kContexts = 16;
+constexpr int kMatchContext = 3;
 constexpr int kMinTableBits = 10, kMaxTableBits = 22;
-constexpr int kSets = 4;     // weight sets chosen at once
+constexpr int kSets = 5;     // weight sets chosen at once
+constexpr int kRefinements = 3;
 constexpr int kRefineStep = 256, kRefineCells = 23;  // cells at multiples of the step, -11..11
+constexpr int kRefineStride = 32;  // a context's cells fill one line of memory
+constexpr int kRefineContexts = 1 << 16;
 
 // What a lane remembers besides the symbols.
 struct LaneHistory {
   uint64_t last8 = 0;  // last byte lowest
   uint32_t word = 0, previous_word = 0, word_before = 0;
+  std::array<uint16_t, 256> followers{};  // after each byte value, the last two bytes that came
+  uint32_t marks = 0;  // the last four bytes that are neither of words nor blanks
   int64_t match = -1;  // position of the predicted byte, or -1
   int match_length = 0;
+  uint32_t misses = 0;  // of the match's last bytes, the newest lowest
   int64_t line = 0, previous_line = 0;  // where the lines began, as positions in the block
-  // Where each byte value came last, and how far before that; a distance that keeps coming back is
-  // taken for the length of a record.
+  int64_t aligned = 0;  // the place in the line before that stands for this one, field by field
+  // Where each byte value came last, and how far before that.
   std::array<int32_t, 256> last_seen{}, last_gap{};
-  int32_t record = 0, candidate = 0, votes = 0;
+  int32_t record = 0;  // length of the block's records, as far as known; 0: none
   int64_t run = 0;  // where the lane's run began
   int64_t hashed_for = -1;              // the position whose contexts have these hashes
   std::array<uint32_t, kContexts> hashes{};
@@ -73,28 +81,19 @@ struct LaneHistory {
   void start_run(int64_t at) {
     match = -1;
     match_length = 0;
+    misses = 0;
     hashed_for = -1;
-    run = line = previous_line = at;
+    run = line = previous_line = aligned = at;
     last_seen.fill(static_cast<int32_t>(at));
   }
 
-  // Votes on the record's length with the distance to the last c.
-  void find_record(int c, int64_t at) {
-    constexpr int kVotes = 24;
+  // The distance to the last c if it is the same as the last time, else 0.
+  int repeated_gap(int c, int64_t at) {
     const auto gap = static_cast<int32_t>(at - last_seen[c]);
-    if (gap > 1 && gap == last_gap[c]) {
-      if (gap == candidate) {
-        if (++votes >= kVotes) {
-          record = gap;
-          votes = kVotes;
-        }
-      } else if (--votes < 0) {
-        candidate = gap;
-        votes = 1;
-      }
-    }
+    const bool repeated = gap > 1 && gap == last_gap[c];
     last_gap[c] = gap;
     last_seen[c] = static_cast<int32_t>(at);
+    return repeated ? gap : 0;
   }
 };
 
@@ -107,9 +106,6 @@ class ContextMixer {
   // the bytes coded before are looked at.
   void begin(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
              LaneHistory& history);
-  // Tells the memory which lines begin() will want for the byte at a position, whose lane has this
-  // history: the lane that is coded next, while the one before it is.
-  void prefetch(const uint8_t* symbols, int64_t at, LaneHistory& history);
   // The probability, of 65536, that the next bit is 1. `network` is its probability by the network.
   int predict(int network);
   void update(int bit);
@@ -118,18 +114,18 @@ class ContextMixer {
            LaneHistory& history);
 
  private:
-  struct Slot {
-    uint8_t check;
-    uint8_t states[15];
-  };
+  // Four slots of the bit histories of a nibble, a binary tree of 15 nodes. A check byte is not 0 in a
+  // slot that is taken.
   struct alignas(64) Line {
-    Slot slots[4];
+    uint8_t checks[4];
+    uint8_t states[4][15];
   };
   static_assert(sizeof(Line) == 64);
 
   static void hash_contexts(const uint8_t* symbols, int64_t at, LaneHistory& history);
   Line& line_of(uint32_t hash) { return table_[hash >> (32 - table_bits_)]; }
   void find_slots();
+  void find_refinements();
   void find_match(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
                   int64_t candidate, LaneHistory& history) const;
   uint8_t* find(uint32_t hash);
@@ -141,12 +137,12 @@ class ContextMixer {
   ZeroedTable<int32_t> matches_;  // hash of the last bytes -> position that follows; 0: none
   std::array<std::array<AdaptiveBit, 256>, kContexts> history_maps_;
   std::array<AdaptiveBit, 256> order0_;
-  std::array<AdaptiveBit, 64> match_map_;
+  std::array<AdaptiveBit, 256> match_map_;
   std::vector<int32_t> weights_[kSets];
   std::vector<int32_t> final_weights_;
   // Cells as differences from their first value, so that untouched ones are zeros.
   std::array<uint16_t, kRefineCells> first_cells_;
-  std::array<ZeroedTable<uint16_t>, 2> refine_;
+  std::array<ZeroedTable<uint16_t>, kRefinements> refine_;
 
   // Of the byte in progress.
   std::array<uint32_t, kContexts> hashes_{};
@@ -155,8 +151,9 @@ class ContextMixer {
   int c1_ = 0;
   uint32_t c3_ = 0;
   int expected_ = -1;  // the byte that the match predicts
-  int match_length_ = 0, match_bucket_ = 0;
+  int match_bucket_ = 0, match_misses_ = 0;
 
+  RecordFinder records_;
   int64_t bytes_ = 0;
   int rate_ = 0;
 
@@ -166,7 +163,10 @@ class ContextMixer {
   int32_t* chosen_final_ = nullptr;
   int32_t outputs_[kSets] = {}, output_logits_[kSets] = {};
   int mixed_ = 0;
-  int refined_at_[2] = {}, refined_[2] = {};
+  uint32_t refine_contexts_[kRefinements] = {};
+  uint16_t* refine_rows_[kRefinements] = {};
+  uint16_t* refined_cells_[kRefinements] = {};
+  int refined_[kRefinements] = {};
   uint8_t* bit_states_[kContexts] = {};
   int match_context_ = -1;
 };

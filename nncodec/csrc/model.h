@@ -149,7 +149,7 @@ struct Scratch {
 int64_t now_ns();
 
 // Inputs of a logistic mixer, padded to whole vectors, and the bound of its weights (2^-16 each).
-constexpr int kMixInputs = 32;
+constexpr int kMixInputs = 48;
 constexpr int32_t kMixWeightMax = (1 << 19) - 1;
 
 // What is compiled once per instruction set, from forward.inl and mixing_kernels.inl.
