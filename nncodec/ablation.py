@@ -36,7 +36,9 @@ class Ablation:
     contexts: int = 0
     both: int = 0
     archive: int = 0
-    blocks: Counter[str] = field(default_factory=Counter)  # number of the archive's, by kind
+    blocks: Counter[str] = field(
+        default_factory=Counter
+    )  # number of the archive's, by kind and transform
 
     def __add__(self, other: Ablation) -> Ablation:
         return Ablation(
@@ -115,12 +117,17 @@ class Ablator:
         return sum(blocks, Ablation(archive=len(archive), blocks=kinds))
 
     def measure_block(self, data: Bytes, progress: Progress) -> Ablation:
-        """Each alone and both, whatever kind of block the codec would choose."""
-        codec = self.codec
+        """Each alone and both, whatever kind of block the codec would choose.
+
+        All code what the codec's transform makes of the block, if it chooses one.
+        """
+        codec, size = self.codec, len(data)
+        _, data = codec.choose_transform(data)
+        progress(CODINGS * (size - len(data)))
         geometry = lane_geometry(len(data), codec.lanes, codec.table_bits, codec.lane_bytes)
         alone = lane_geometry(len(data), 1, codec.table_bits)  # as level 1 and dense data are coded
         return Ablation(
-            bytes=len(data),
+            bytes=size,
             lanes=geometry.lanes,
             table_bits=geometry.table_bits,
             network=len(self.network.encode(data, replace(geometry, table_bits=0), progress)),

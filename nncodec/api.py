@@ -108,7 +108,7 @@ class ArchiveInfo:
 
     format_version: int
     frames: int
-    blocks: dict[str, int]  # number of blocks by kind
+    blocks: dict[str, int]  # number of blocks by kind, and transform if there is one
     models: list[str]  # ids in hex
     uncompressed_size: int
     compressed_size: int
@@ -137,7 +137,7 @@ def read_info(source: BinaryIO) -> ArchiveInfo:
     return ArchiveInfo(
         format_version=VERSION,
         frames=len(frames),
-        blocks=dict(Counter(block.kind.name.lower() for block in blocks)),
+        blocks=dict(Counter(block.name for block in blocks)),
         models=sorted({frame.model_id.hex() for frame in frames if frame.model_id}),
         uncompressed_size=sum(frame.total for frame in frames),
         compressed_size=source.tell(),

@@ -1,10 +1,12 @@
 """Read this first: the whole way from bytes to an archive and back.
 
-    bytes -> blocks -> lanes -> engine (counts of the next byte)
+    bytes -> blocks -> transform, where one pays
+          -> lanes -> engine (counts of the next byte)
           -> mixer (bit by bit, with context models) -> range coder -> container
 
-Stage modules (``blocks``, ``engine``, ``coder``, ``container``) do not know each other; this one
-and ``lanes`` wire them. ``csrc/block_coder.cc`` is ``lanes`` for the native engine, in C++.
+Stage modules (``blocks``, ``transforms``, ``engine``, ``coder``, ``container``) do not know each
+other; this one and ``lanes`` wire them. ``csrc/block_coder.cc`` is ``lanes`` for the native engine,
+in C++.
 """
 
 from __future__ import annotations
@@ -37,9 +39,12 @@ from nncodec.container import (
 from nncodec.density import Density, density
 from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
 
 CODED_FIELDS = MODEL_ID_BYTES + 3  # what a coded block adds to the header, at least
 SAMPLE_BYTES, REGULAR = 1 << 17, 5  # regular: five times smaller by context models alone
+ESCAPES_PCT = 10  # that escapes must shorten a block by: else it is hardly text in another script
+X86_GAIN = 200  # one part in so many of a sample's payload: less may be chance
 FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
 
 
@@ -91,24 +96,53 @@ class Codec:
                 return total, written
 
     def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes]:
-        """The smallest of the block kinds, with its payload."""
+        """The smallest of the block kinds, with its payload. Reports len(data) bytes in all."""
         checksum = xxh64(data)
         if (data == data[0]).all():
             progress(len(data))
             return Block(Kind.CONSTANT, len(data), 1, checksum), data[:1].tobytes()
         judged = density(data)
+        transform, coded = Transform.NONE, data
+        if judged != Density.RANDOM:
+            transform, coded = self.choose_transform(data)
         tries = []
-        if judged != Density.RANDOM and self.contexts and self.alone_may_win(data, judged):
-            tries.append(self.try_coder(data, Kind.CONTEXTS, self.contexts, 1, no_progress))
+        if judged != Density.RANDOM and self.contexts and self.alone_may_win(coded, judged):
+            tries.append(self.try_coder(coded, Kind.CONTEXTS, self.contexts, 1, no_progress))
         if judged == Density.PLAIN and self.model_id is not None:
             kind = Kind.MIXED if self.table_bits else Kind.CODED
-            tries.append(self.try_coder(data, kind, self.coder, self.lanes, progress))
+            tries.append(self.try_coder(coded, kind, self.coder, self.lanes, progress))
+            progress(len(data) - len(coded))
         else:
             progress(len(data))
         for kind, geometry, payload in sorted(tries, key=lambda t: len(t[2])):
             if len(payload) + CODED_FIELDS < len(data):
-                return Block(kind, len(data), len(payload), checksum, geometry), payload
+                sizes = len(data), len(payload)
+                shorter = len(coded) if transform else 0
+                return Block(kind, *sizes, checksum, geometry, transform, shorter), payload
         return Block(Kind.STORED, len(data), len(data), checksum), data.tobytes()
+
+    def choose_transform(self, data: Bytes) -> tuple[Transform, Bytes]:
+        """The transform that pays, if any does, and what it makes of (n,) ``data``."""
+        for transform in candidates(data):
+            if transform == Transform.X86 and not self.x86_pays(data):
+                continue
+            coded = apply(transform, data)
+            if transform != Transform.X86 and len(coded) * 100 > len(data) * (100 - ESCAPES_PCT):
+                continue
+            if np.array_equal(undo(transform, coded, len(data)), data):
+                return transform, coded
+        return Transform.NONE, data
+
+    def x86_pays(self, data: Bytes) -> bool:
+        """Whether context models alone code a sample better with it.
+
+        Many targets are no proof: in a picture they are chance, and would only be scrambled.
+        """
+        if not self.contexts or not self.table_bits:
+            return False
+        sample = x86_sample(data, SAMPLE_BYTES // 2)
+        before = self.sample_size(sample)
+        return (before - self.sample_size(apply(Transform.X86, sample))) * X86_GAIN > before
 
     def try_coder(
         self, data: Bytes, kind: Kind, coder: Coder, lanes: int, progress: Progress
@@ -128,9 +162,13 @@ class Codec:
         if not self.table_bits or not self.contexts:
             return False
         sample = data[:SAMPLE_BYTES]
+        return self.sample_size(sample) * REGULAR < len(sample)
+
+    def sample_size(self, sample: Bytes) -> int:
+        """Bytes that context models alone make of it."""
+        assert self.contexts
         geometry = lane_geometry(len(sample), 1, self.table_bits)
-        size = len(self.contexts.encode(sample, geometry, no_progress))
-        return size * REGULAR < len(sample)
+        return len(self.contexts.encode(sample, geometry, no_progress))
 
 
 def read_up_to(source: BinaryIO, size: int) -> bytes:
@@ -183,9 +221,13 @@ def decode_block(row: Block, payload: bytes, coder: Coder | None, progress: Prog
         if coder is None:
             raise CorruptDataError("a coded block names no model")
         try:
-            data = coder.decode(payload, row.size, row.geometry, progress)
+            data = coder.decode(payload, row.coded_size, row.geometry, progress)
         except PayloadError as error:
             raise CorruptDataError(f"a block is damaged: {error}") from error
+        if row.transform:
+            coded = np.frombuffer(data, dtype=np.uint8)
+            data = undo(row.transform, coded, row.size).tobytes()
+            progress(row.size - row.coded_size)
     if row.kind in (Kind.STORED, Kind.CONSTANT):
         progress(row.size)
     if xxh64(data) != row.checksum:

@@ -9,10 +9,13 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
     block   = kind[1] varint payload_size  checksum[8]
               (coded and mixed only: varint lanes, varint prefix)
               (mixed and contexts only: varint table_bits)
+              (transformed only: varint coded_size)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
-XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. Bits and
-kinds not named here are reserved and rejected. docs/format.md says the same with an example.
+XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
+bits of ``kind`` are the kind, the high ones the transform that the bytes went through before they
+were coded, to ``coded_size`` bytes. Bits, kinds and transforms not named here are reserved and
+rejected. docs/format.md says the same with an example.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from nncodec.blocks import (
     needed_table_bits,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
 VERSION = 0
@@ -52,18 +56,34 @@ class Kind(IntEnum):
 
 WITH_MODEL = (Kind.CODED, Kind.MIXED)
 WITH_TABLE = (Kind.MIXED, Kind.CONTEXTS)
+WITH_TRANSFORM = (Kind.CODED, Kind.MIXED, Kind.CONTEXTS)
 NO_GEOMETRY = Geometry()  # of the kinds that have none
 
 
 @dataclass(frozen=True)
 class Block:
-    """One row of the block table. ``size`` follows from the frame and is not written."""
+    """One row of the block table. ``size`` follows from the frame and is not written.
+
+    A payload decodes to ``coded_size`` bytes, which is ``size`` if there is no transform.
+    """
 
     kind: Kind
     size: int
     payload_size: int
     checksum: int
     geometry: Geometry = NO_GEOMETRY
+    transform: Transform = Transform.NONE
+    transformed_size: int = 0  # only if there is a transform
+
+    @property
+    def coded_size(self) -> int:
+        return self.transformed_size if self.transform else self.size
+
+    @property
+    def name(self) -> str:
+        """``mixed``, ``contexts+x86``: kind and transform, as users see them."""
+        kind = self.kind.name.lower()
+        return f"{kind}+{self.transform.name.lower()}" if self.transform else kind
 
 
 @dataclass(frozen=True)
@@ -85,12 +105,14 @@ class Frame:
         out += self.model_id or b""
         out += varint(self.total) + varint(self.block_size)
         for block in self.blocks:
-            out += bytes((block.kind,)) + varint(block.payload_size)
+            out += bytes((block.kind | block.transform << 4,)) + varint(block.payload_size)
             out += block.checksum.to_bytes(8, "little")
             if block.kind in WITH_MODEL:
                 out += varint(block.geometry.lanes) + varint(block.geometry.prefix)
             if block.kind in WITH_TABLE:
                 out += varint(block.geometry.table_bits)
+            if block.transform:
+                out += varint(block.coded_size)
         return bytes(out + header_checksum(out))
 
 
@@ -192,9 +214,15 @@ def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
 def read_block(reader: HeaderReader, size: int) -> Block:
     code = reader.take(1)[0]
     try:
-        kind = Kind(code)
+        kind = Kind(code & 0xF)
     except ValueError:
-        raise CorruptDataError(f"block table: kind {code} is unknown") from None
+        raise CorruptDataError(f"block table: kind {code & 0xF} is unknown") from None
+    try:
+        transform = Transform(code >> 4)
+    except ValueError:
+        raise CorruptDataError(f"block table: transform {code >> 4} is unknown") from None
+    if transform and kind not in WITH_TRANSFORM:
+        raise CorruptDataError(f"block table: a {kind.name} block has a transform")
     payload_size = reader.varint("payload length", size)  # no kind is longer than its block
     if payload_size != {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind, payload_size):
         raise CorruptDataError(
@@ -202,17 +230,41 @@ def read_block(reader: HeaderReader, size: int) -> Block:
             f"payload of {payload_size}"
         )
     checksum = int.from_bytes(reader.take(8), "little")
-    lanes, prefix, table_bits = 1, 0, 0
+    lanes = reader.varint("lane count", MAX_LANES) if kind in WITH_MODEL else 1
+    prefix = reader.varint("prefix length", size) if kind in WITH_MODEL else 0
+    bits = reader.varint("table size", MAX_TABLE_BITS) if kind in WITH_TABLE else 0
+    geometry = Geometry(lanes, prefix, bits)
+    coded_size = size
+    if transform:
+        coded_size = reader.varint("transformed length", size)
+        if coded_size == 0 or (transform == Transform.X86 and coded_size != size):
+            raise CorruptDataError(
+                f"block table: {transform.name} makes no {coded_size} bytes of {size}"
+            )
     if kind in WITH_MODEL:
-        lanes = reader.varint("lane count", MAX_LANES)
-        prefix = reader.varint("prefix length", size)
-        if not 1 <= lanes <= max(1, size - prefix):
-            raise CorruptDataError(f"block table: {lanes} lanes for {size - prefix} bytes")
+        check_lanes(geometry, coded_size)
     if kind in WITH_TABLE:
-        table_bits = reader.varint("table size", min(MAX_TABLE_BITS, needed_table_bits(size)))
-        if table_bits < MIN_TABLE_BITS:
-            raise CorruptDataError(f"block table: a table of {table_bits} bits is too small")
-    return Block(kind, size, payload_size, checksum, Geometry(lanes, prefix, table_bits))
+        check_table(geometry, coded_size)
+    transformed_size = coded_size if transform else 0
+    return Block(kind, size, payload_size, checksum, geometry, transform, transformed_size)
+
+
+def check_lanes(geometry: Geometry, coded_size: int) -> None:
+    lanes, left = geometry.lanes, coded_size - geometry.prefix
+    if left < 0:
+        raise CorruptDataError(
+            f"block table: prefix length is {geometry.prefix}, at most {coded_size} is allowed"
+        )
+    if not 1 <= lanes <= max(1, left):
+        raise CorruptDataError(f"block table: {lanes} lanes for {left} bytes")
+
+
+def check_table(geometry: Geometry, coded_size: int) -> None:
+    bits, most = geometry.table_bits, needed_table_bits(coded_size)
+    if bits < MIN_TABLE_BITS:
+        raise CorruptDataError(f"block table: a table of {bits} bits is too small")
+    if bits > most:
+        raise CorruptDataError(f"block table: table size is {bits}, at most {most} is allowed")
 
 
 def read_frames(source: BinaryIO) -> list[Frame]:

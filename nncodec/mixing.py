@@ -128,8 +128,9 @@ class AdaptiveBit:
         return self.p >> 6
 
     def update(self, bit: int, limit: int) -> None:
-        target = (1 << 22) - 1 if bit else 0
-        self.p += ((target - self.p) >> 3) * ((1 << 17) // (2 * self.n + 3)) >> 13
+        way = (1 << 22) - 1 - self.p if bit else self.p
+        step = (way >> 6) * ((1 << 16) // (2 * self.n + 3)) >> 9  # way / (n + 1.5)
+        self.p += step if bit else -step
         self.n += self.n < limit
 
 
@@ -281,7 +282,7 @@ class ContextMixer:
         self.history_maps = [[AdaptiveBit(p) for p in first] for _ in range(CONTEXTS)]
         self.order0 = [AdaptiveBit() for _ in range(256)]
         self.match_map = [AdaptiveBit(60000) for _ in range(256)]
-        weights = [WEIGHT_ONE * (8 if network else 15) // 100, 0] * CONTEXTS
+        weights = [WEIGHT_ONE * (8 if network else 15) // 100] * CONTEXTS + [0] * CONTEXTS
         weights += [0, WEIGHT_ONE // 4, 0, WEIGHT_ONE * 6 // 10 if network else 0, 0, 0]
         self.weights = [[list(weights) for _ in range(n)] for n in SET_SIZES]
         self.final_weights = [[WEIGHT_ONE // SETS] * SETS for _ in range(256)]
@@ -368,13 +369,11 @@ class ContextMixer:
         """The probability that the next bit is 1; ``network`` is the network's."""
         depth = self.bit & 3
         self.node = (1 << depth) - 1 + (self.c0 & ((1 << depth) - 1))
-        x: list[int] = []
-        seen = 0
-        for i, slot in enumerate(self.slots):
-            state = slot[self.node]
-            p = self.history_maps[i][state].p16()
-            x += [stretch(p), (p - 32768) >> 5]
-            seen += state != 0
+        self.states = [slot[self.node] for slot in self.slots]
+        maps = zip(self.history_maps, self.states, strict=True)
+        self.learners = [learners[state] for learners, state in maps]
+        p16s = [learner.p16() for learner in self.learners]
+        x = [stretch(p) for p in p16s] + [(p - 32768) >> 5 for p in p16s]
         x.append(stretch(self.order0[self.c0].p16()))
         self.match_context = -1
         if self.expected >= 0 and (self.expected | 256) >> (8 - self.bit) == self.c0:
@@ -387,7 +386,7 @@ class ContextMixer:
             x += [0, 0]
             if self.expected >= 0:
                 self.expected, self.match_bucket = -1, 0
-        confidence = min(seen, 15)
+        confidence = min(sum(state != 0 for state in self.states), 15)
         if self.network:
             x += [stretch(network), (network - 32768) >> 5]
             confidence = max(0, min(15, (x[-2] + 2048) >> 8))
@@ -422,9 +421,8 @@ class ContextMixer:
 
     def update(self, bit: int) -> None:
         """Learn the bit that was predicted."""
-        for i, slot in enumerate(self.slots):
-            state = slot[self.node]
-            self.history_maps[i][state].update(bit, HISTORY_LIMIT)
+        for slot, state, learner in zip(self.slots, self.states, self.learners, strict=True):
+            learner.update(bit, HISTORY_LIMIT)
             slot[self.node] = self.next_state[state][bit]
         self.order0[self.c0].update(bit, ORDER0_LIMIT)
         if self.match_context >= 0:

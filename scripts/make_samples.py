@@ -75,6 +75,43 @@ def table_bin(rng: random.Random, rows: int = 1500) -> bytes:
     return b"".join(out)
 
 
+def notes_json(rng: random.Random, records: int = 180) -> bytes:
+    """Words in Greek, Thai and emoji, as a writer that sticks to ASCII escapes them."""
+    scripts = [range(0x3B1, 0x3CA), range(0xE01, 0xE2F), range(0x1F600, 0x1F640)]
+    words = [
+        "".join(chr(rng.choice(script)) for _ in range(rng.randrange(2, 9)))
+        for script in scripts
+        for _ in range(40)
+    ]
+    rows = [
+        {"id": i, "text": " ".join(rng.choice(words) for _ in range(rng.randrange(3, 12)))}
+        for i in range(records)
+    ]
+    return (json.dumps(rows, indent=1) + "\n").encode()
+
+
+def code_bin(rng: random.Random, functions: int = 260) -> bytes:
+    """What calls look like in 32-bit x86 code: a prologue, calls by distance, an epilogue."""
+    body: list[bytes | int] = []  # bytes, or the number of the function that is called
+    starts, at = [], 0
+    for _ in range(functions):
+        starts.append(at)
+        piece: list[bytes | int] = [b"\x55\x89\xe5\x83\xec" + bytes([8 * rng.randrange(1, 9)])]
+        for _ in range(rng.randrange(2, 7)):
+            piece += [b"\x8b\x45" + bytes([8 + 4 * rng.randrange(4)]) + b"\x89\x04\x24"]
+            piece += [min(rng.randrange(functions), rng.randrange(functions))]
+        piece += [b"\xc9\xc3" + b"\x90" * rng.randrange(4)]
+        body += piece
+        at += sum(5 if isinstance(part, int) else len(part) for part in piece)
+    out = b""
+    for part in body:
+        if isinstance(part, int):
+            out += b"\xe8" + struct.pack("<i", starts[part] - len(out) - 5)
+        else:
+            out += part
+    return out
+
+
 def prose() -> bytes:
     """README and docs as one text."""
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -86,6 +123,8 @@ GENERATED = {
     "readings.csv": readings_csv,
     "events.json": events_json,
     "table.bin": table_bin,
+    "notes.json": notes_json,
+    "code.bin": code_bin,
 }
 
 

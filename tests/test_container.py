@@ -36,6 +36,7 @@ from nncodec.container import (
     MAX_TOTAL,
     WITH_MODEL,
     WITH_TABLE,
+    WITH_TRANSFORM,
     Block,
     Frame,
     Kind,
@@ -44,6 +45,7 @@ from nncodec.container import (
     varint,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.transforms import Transform
 
 EMPTY = bytes.fromhex(
     "89 4e 4e 43"  # signature: 0x89 "NNC"
@@ -119,6 +121,39 @@ MIXED_FRAME = Frame(
     ),
     model_id=bytes(range(16)),
 )
+TRANSFORMED_HEADER = bytes.fromhex(
+    "89 4e 4e 43"
+    "00 01"  # version 0; flag 0: a model is named
+    "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f"  # its id
+    "80 10"  # total 2048
+    "80 08"  # block size 1024
+    "23 05"  # first block: mixed, of escapes; 5 bytes of payload
+    "08 07 06 05 04 03 02 01"  # checksum 0x0102030405060708
+    "04 40 0a"  # 4 lanes behind a prefix of 64 bytes, a table of 2^10 lines
+    "ac 02"  # 300 bytes were coded
+    "14 81 01"  # second block: contexts, of x86 code; 129 bytes of payload
+    "ff 00 00 00 00 00 00 00"
+    "0b"  # a table of 2^11 lines
+    "80 08"  # 1024 bytes were coded
+    "1a 3a e3 8d"  # header checksum
+)
+TRANSFORMED_FRAME = Frame(
+    total=2048,
+    block_size=1024,
+    blocks=(
+        Block(
+            Kind.MIXED,
+            1024,
+            5,
+            0x0102030405060708,
+            Geometry(4, 64, 10),
+            Transform.ESCAPES_LOWER,
+            300,
+        ),
+        Block(Kind.CONTEXTS, 1024, 129, 0xFF, Geometry(table_bits=11), Transform.X86, 1024),
+    ),
+    model_id=bytes(range(16)),
+)
 
 
 def test_literal_archives_decode() -> None:
@@ -137,8 +172,12 @@ def test_literal_archives_are_what_compress_writes() -> None:
 
 @pytest.mark.parametrize(
     ("frame", "header"),
-    [(CODED_FRAME, CODED_HEADER), (MIXED_FRAME, MIXED_HEADER)],
-    ids=("coded", "mixed"),
+    [
+        (CODED_FRAME, CODED_HEADER),
+        (MIXED_FRAME, MIXED_HEADER),
+        (TRANSFORMED_FRAME, TRANSFORMED_HEADER),
+    ],
+    ids=("coded", "mixed", "transformed"),
 )
 def test_literal_headers(frame: Frame, header: bytes) -> None:
     assert frame.pack() == header
@@ -155,17 +194,22 @@ def frames(draw: st.DrawFn) -> Frame:
     for size in sizes:
         kind = draw(st.sampled_from(Kind))
         checksum = draw(st.integers(0, 2**64 - 1))
+        transform, shorter, coded_size = Transform.NONE, 0, size
+        if kind in WITH_TRANSFORM and draw(st.booleans()):
+            transform = draw(st.sampled_from(list(Transform)[1:]))
+            fewest = size if transform == Transform.X86 else 1
+            shorter = coded_size = draw(st.integers(fewest, size))
         lanes, prefix, table_bits = 1, 0, 0
         if kind in WITH_MODEL:
-            prefix = draw(st.integers(0, size))
-            lanes = draw(st.integers(1, max(1, min(MAX_LANES, size - prefix))))
+            prefix = draw(st.integers(0, coded_size))
+            lanes = draw(st.integers(1, max(1, min(MAX_LANES, coded_size - prefix))))
         if kind in WITH_TABLE:
-            most = min(MAX_TABLE_BITS, needed_table_bits(size))
+            most = min(MAX_TABLE_BITS, needed_table_bits(coded_size))
             table_bits = draw(st.integers(MIN_TABLE_BITS, most))
         payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
-        blocks.append(Block(kind, size, payload, checksum, geometry))
+        blocks.append(Block(kind, size, payload, checksum, geometry, transform, shorter))
     coded = any(block.kind in WITH_MODEL for block in blocks)
     model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
     return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id)
@@ -196,6 +240,11 @@ def test_a_cut_header_is_truncated(frame: Frame, data: st.DataObject) -> None:
         read_frame(io.BytesIO(packed[:size]))
 
 
+def transformed(transform: int, row: bytes, coded_size: int) -> bytes:
+    """A row of the block table with a transform, unchecked."""
+    return bytes((row[0] | transform << 4,)) + row[1:] + varint(coded_size)
+
+
 STORED_ROW = b"\x00\x03" + xxh64(b"abc").to_bytes(8, "little")
 CONSTANT_ROW = b"\x01\x01" + bytes(8)
 MODEL = bytes(16)
@@ -206,7 +255,7 @@ REJECTED = {
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
     "unknown kind": (forge(b"\x03\x03\x05" + STORED_ROW[1:]), "kind 5 is unknown"),
-    "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 255 is unknown"),
+    "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 15 is unknown"),
     "longer varint than needed": (forge(b"\x80\x00\x00"), "not in its shortest form"),
     "padded varint": (forge(b"\x03\x83\x80\x00" + STORED_ROW), "not in its shortest form"),
     "varint of 10 bytes": (forge(b"\xff" * 9 + b"\x01\x01"), "longer than 9 bytes"),
@@ -278,6 +327,44 @@ REJECTED = {
     "table beyond any number of bits": (
         forge(2 * varint(BLOCK_SIZE) + contexts_row(1, table_bits=1 << 40)),
         f"at most {MAX_TABLE_BITS}",
+    ),
+    "unknown transform": (forge(2 * varint(9) + transformed(4, contexts_row(1), 9)), "transform 4"),
+    "transform 15": (forge(2 * varint(9) + transformed(15, contexts_row(1), 9)), "transform 15"),
+    "unknown kind, transformed": (
+        forge(b"\x03\x03\x15" + STORED_ROW[1:]),
+        "kind 5 is unknown",
+    ),
+    "stored and transformed": (
+        forge(b"\x03\x03" + transformed(1, STORED_ROW, 3)),
+        "a STORED block has a transform",
+    ),
+    "constant and transformed": (
+        forge(b"\x03\x03" + transformed(2, CONSTANT_ROW, 3)),
+        "a CONSTANT block has a transform",
+    ),
+    "transformed to nothing": (
+        forge(2 * varint(9) + transformed(2, contexts_row(1), 0)),
+        "ESCAPES_LOWER makes no 0 bytes of 9",
+    ),
+    "transformed to more": (
+        forge(2 * varint(9) + transformed(3, contexts_row(1), 10)),
+        "transformed length is 10, at most 9",
+    ),
+    "x86 code made shorter": (
+        forge(2 * varint(9) + transformed(1, contexts_row(1), 8)),
+        "X86 makes no 8 bytes of 9",
+    ),
+    "more lanes than transformed bytes": (
+        forge(MODEL + 2 * varint(9) + transformed(2, coded_row(1, lanes=4), 3), flags=1),
+        "4 lanes for 3",
+    ),
+    "prefix longer than transformed bytes": (
+        forge(MODEL + 2 * varint(9) + transformed(2, coded_row(1, prefix=4), 3), flags=1),
+        "prefix length is 4, at most 3",
+    ),
+    "table larger than transformed bytes need": (
+        forge(2 * varint(5000) + transformed(2, contexts_row(1, table_bits=11), 600)),
+        "table size is 11, at most 10",
     ),
     "coded without a model": (forge(b"\x03\x03" + coded_row(1)), "exactly when blocks are coded"),
     "mixed without a model": (forge(b"\x03\x03" + mixed_row(1)), "exactly when blocks are coded"),

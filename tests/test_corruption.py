@@ -105,9 +105,10 @@ def test_archives_without_a_model(archive: bytes, data: bytes) -> None:
 
 
 REPEATS = b"to be, or not " * 6  # which context models alone can shorten
+ESCAPED = rb"\u0e17\u0e35 \ud83d\ude00 " * 4
 
 
-@pytest.fixture(scope="module", params=["coded", "mixed", "contexts"])
+@pytest.fixture(scope="module", params=["coded", "mixed", "contexts", "contexts+escapes_lower"])
 def coded(request: pytest.FixtureRequest) -> tuple[bytes, bytes]:
     """As short as an archive with such a block can be, because every flip is decoded."""
     kind, data = str(request.param), DATA
@@ -118,7 +119,7 @@ def coded(request: pytest.FixtureRequest) -> tuple[bytes, bytes]:
     elif kind == "mixed":
         archive = nncodec.compress(data, model="tiny")
     else:
-        data = REPEATS
+        data = REPEATS if kind == "contexts" else ESCAPED
         archive = nncodec.compress(data, level=1)
     assert nncodec.info(archive).blocks == {kind: 1}
     return archive, data

@@ -1,7 +1,7 @@
 """Archives minted once by scripts/make_golden.py: they decode forever, and sizes do not drift.
 
-A change that alters any archive of the shipped model shows here, and must be meant. Archives of the
-tag v0 are from before context mixing: their blocks are coded by the model alone.
+A change that alters any archive of the shipped model shows here, and must be meant. Archives
+without a level in sizes.csv are from before context mixing: the model alone coded their blocks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import pytest
 import nncodec
 from nncodec import modelstore
 from nncodec.codec import Codec
-from nncodec.engine.native import NativeEngine, available_isas
+from nncodec.engine.native import NativeContexts, NativeEngine, available_isas
+from nncodec.levels import LEVELS
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -32,7 +33,7 @@ def test_golden_archives_decode(row: dict[str, str]) -> None:
     sample = (SAMPLES / row["sample"]).read_bytes()
     assert (len(sample), len(archive)) == (int(row["bytes"]), int(row["archive_bytes"]))
     assert nncodec.decompress(archive) == sample
-    assert nncodec.info(archive).blocks == {"coded": 1}
+    assert nncodec.info(archive).blocks == {row["block"]: 1}
 
 
 @pytest.mark.parametrize("isa", available_isas())
@@ -40,12 +41,31 @@ def test_golden_archives_decode(row: dict[str, str]) -> None:
 def test_every_instruction_set_writes_the_golden_bytes(isa: str, threads: int) -> None:
     """The same bytes from every kernel and thread count, and the ones that were minted."""
     weights = modelstore.find("nano")
-    codec = Codec(NativeEngine(weights, threads, isa), weights.model_id, table_bits=0)
+    engine = NativeEngine(weights, threads, isa)
     for row in ROWS:
-        if isa != "portable" or int(row["bytes"]) < 25_000:  # portable code is slow
+        if row["model"] and (isa != "portable" or int(row["bytes"]) < 25_000):  # portable is slow
+            data = (SAMPLES / row["sample"]).read_bytes()
+            if row["level"]:
+                plan = LEVELS[int(row["level"])]
+                codec = Codec(
+                    *(engine, weights.model_id, plan.lanes, plan.table_bits),
+                    contexts=NativeContexts(),
+                    lane_bytes=plan.lane_bytes,
+                )
+            else:
+                codec = Codec(engine, weights.model_id, table_bits=0)
+            golden = (GOLDEN / row["archive"]).read_bytes()
+            assert codec.compress(np.frombuffer(data, dtype=np.uint8)) == golden, row["archive"]
+
+
+@pytest.mark.parametrize("isa", available_isas())
+def test_context_models_write_the_golden_bytes(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNCODEC_ISA", isa)
+    for row in ROWS:
+        if not row["model"]:
             data = (SAMPLES / row["sample"]).read_bytes()
             golden = (GOLDEN / row["archive"]).read_bytes()
-            assert codec.compress(np.frombuffer(data, dtype=np.uint8)) == golden
+            assert nncodec.compress(data, int(row["level"])) == golden, row["archive"]
 
 
 def test_samples_come_from_their_script(tmp_path: Path) -> None:

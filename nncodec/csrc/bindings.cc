@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "engine.h"
 #include "range_coder.h"
 #include "roofline.h"
+#include "x86_filter.h"
 #include "xxh64.h"
 
 namespace nb = nanobind;
@@ -165,6 +167,19 @@ void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine* engine, int64_
                                  input.size(), isa);
 }
 
+nb::object x86_filter(const Bytes& input, bool decode) {
+  const std::size_t size = input.shape(0);
+  std::unique_ptr<uint8_t[]> out(new uint8_t[size]);
+  std::copy_n(input.data(), size, out.get());  // under Python's lock, as in advance()
+  {
+    nb::gil_scoped_release unlocked;
+    (decode ? nncodec::x86_decode : nncodec::x86_encode)(out.get(), size);
+  }
+  uint8_t* data = out.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<uint8_t*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, uint8_t>(data, {size}, owner));
+}
+
 nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
@@ -244,4 +259,5 @@ NB_MODULE(_core, m) {
         return nncodec::xxh64(data.data(), data.size(), seed);
       },
       nb::arg("data"), nb::arg("seed") = 0);
+  m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }

@@ -53,7 +53,8 @@ ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
   for (auto& map : history_maps_) {
     for (std::size_t s = 0; s < kHistories.states.size(); ++s) {
       const auto& c = kHistories.states[s];
-      map[s].set((c.ones * 2 + 1) * (kProbabilityOne - 1) / (2 * (c.zeros + c.ones) + 2));
+      const int p16 = (c.ones * 2 + 1) * (kProbabilityOne - 1) / (2 * (c.zeros + c.ones) + 2);
+      map[s] = static_cast<uint32_t>(p16) << 16;
     }
   }
   for (std::size_t i = 0; i < match_map_.size(); ++i) match_map_[i].set(60000);
@@ -62,7 +63,7 @@ ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
     weights_[s].assign(static_cast<std::size_t>(sizes[s]) * kMixInputs, 0);
     for (int n = 0; n < sizes[s]; ++n) {
       int32_t* w = weights_[s].data() + n * kMixInputs;
-      for (int i = 0; i < kContexts; ++i) w[2 * i] = kWeightOne * (network ? 8 : 15) / 100;
+      for (int i = 0; i < kContexts; ++i) w[i] = kWeightOne * (network ? 8 : 15) / 100;
       w[2 * kContexts + 1] = kWeightOne / 4;
       w[2 * kContexts + 3] = network ? kWeightOne * 6 / 10 : 0;
     }
@@ -172,16 +173,14 @@ void ContextMixer::find_refinements() {
 int ContextMixer::predict(int network) {
   // Within a nibble the states form a binary tree: 0, then 1-2, 3-6, 7-14.
   const int depth = bit_ & 3;
-  const int node = (1 << depth) - 1 + (c0_ & ((1 << depth) - 1));
+  node_ = (1 << depth) - 1 + (c0_ & ((1 << depth) - 1));
   int seen = 0;
   for (int i = 0; i < kContexts; ++i) {
-    uint8_t* state = slots_[i] + node;
-    bit_states_[i] = state;
-    const int p = history_maps_[i][*state].p16();
-    inputs_[2 * i] = stretch(p);
-    inputs_[2 * i + 1] = ((p - 32768) >> 5);
-    seen += *state != 0;
+    states_[i] = slots_[i][node_];
+    learners_[i] = history_maps_[i][states_[i]];
+    seen += states_[i] != 0;
   }
+  kernels_.read_histories(learners_.data(), inputs_.data());
   int32_t* x = inputs_.data() + 2 * kContexts;
   x[0] = stretch(order0_[c0_].p16());
   match_context_ = -1;
@@ -239,9 +238,10 @@ int ContextMixer::predict(int network) {
 }
 
 void ContextMixer::update(int bit) {
+  kernels_.learn_histories(learners_.data(), bit, kHistoryLimit);
   for (int i = 0; i < kContexts; ++i) {
-    history_maps_[i][*bit_states_[i]].update(bit, kHistoryLimit);
-    *bit_states_[i] = kHistories.next[*bit_states_[i]][bit];
+    history_maps_[i][states_[i]] = learners_[i];
+    slots_[i][node_] = kHistories.next[states_[i]][bit];
   }
   order0_[c0_].update(bit, kOrder0Limit);
   if (match_context_ >= 0) match_map_[match_context_].update((match_context_ & 1) == bit, kMatchLimit);

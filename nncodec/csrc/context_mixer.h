@@ -24,33 +24,27 @@ namespace nncodec {
 
 inline const HistoryTable kHistories;
 
-// A probability that learns: 22 bits of it above 10 bits of how often it was updated.
+// A probability that learns: 22 bits of it above 10 bits of how often it was updated. Kernels learn
+// many of them at once (mixing_kernels.inl), by the same formula.
 class AdaptiveBit {
  public:
   int p16() const { return static_cast<int>(value_ >> 16); }
   void update(int bit, int limit) {
     const auto n = static_cast<int>(value_ & 1023);
     const auto p = static_cast<int>(value_ >> 10);
-    const int target = bit ? (1 << 22) - 1 : 0;
-    // (target - p) / (n + 1.5), by a reciprocal in units of 2^-16; three bits are cut before and
-    // thirteen after.
-    const auto step = static_cast<int>(int64_t{(target - p) >> 3} * kReciprocals.of[n] >> 13);
-    value_ = static_cast<uint32_t>(p + step) << 10 | static_cast<uint32_t>(n < limit ? n + 1 : n);
+    // The share 1 / (n + 1.5) of the way there, rounded towards where it is.
+    const int way = bit ? (1 << 22) - 1 - p : p;
+    const int step = (way >> 6) * kReciprocals.of[n] >> 9;
+    value_ = static_cast<uint32_t>(bit ? p + step : p - step) << 10 |
+             static_cast<uint32_t>(n < limit ? n + 1 : n);
   }
   void set(int p16) { value_ = static_cast<uint32_t>(p16) << 16; }
 
  private:
-  struct Reciprocals {
-    std::array<int, 1024> of;
-    Reciprocals() {
-      for (int n = 0; n < 1024; ++n) of[n] = (1 << 17) / (2 * n + 3);  // 2^16 / (n + 1.5)
-    }
-  };
-  static inline const Reciprocals kReciprocals;
   uint32_t value_ = 1u << 31;
 };
+static_assert(sizeof(AdaptiveBit) == 4);
 
-constexpr int kContexts = 16;
 constexpr int kMatchContext = 3;
 constexpr int kMinTableBits = 10, kMaxTableBits = 22;
 constexpr int kSets = 5;     // weight sets chosen at once
@@ -135,7 +129,7 @@ class ContextMixer {
   const int table_bits_;
   ZeroedTable<Line> table_;
   ZeroedTable<int32_t> matches_;  // hash of the last bytes -> position that follows; 0: none
-  std::array<std::array<AdaptiveBit, 256>, kContexts> history_maps_;
+  std::array<std::array<uint32_t, 256>, kContexts> history_maps_;  // as AdaptiveBit
   std::array<AdaptiveBit, 256> order0_;
   std::array<AdaptiveBit, 256> match_map_;
   std::vector<int32_t> weights_[kSets];
@@ -158,7 +152,11 @@ class ContextMixer {
   int rate_ = 0;
 
   // Of the bit in progress.
+  // First the logits of the contexts, then their distances from one half, then the others.
   alignas(64) std::array<int32_t, kMixInputs> inputs_{};
+  alignas(64) std::array<uint32_t, kContexts> learners_{};  // of history_maps_, for this bit
+  std::array<uint8_t, kContexts> states_{};
+  int node_ = 0;  // in the slots' trees
   int32_t* chosen_[kSets] = {};
   int32_t* chosen_final_ = nullptr;
   int32_t outputs_[kSets] = {}, output_logits_[kSets] = {};
@@ -167,7 +165,6 @@ class ContextMixer {
   uint16_t* refine_rows_[kRefinements] = {};
   uint16_t* refined_cells_[kRefinements] = {};
   int refined_[kRefinements] = {};
-  uint8_t* bit_states_[kContexts] = {};
   int match_context_ = -1;
 };
 

@@ -222,6 +222,6 @@ int64_t bare(int64_t rounds) {
 
 extern const Kernels kernels;
 const Kernels kernels = {NNCODEC_NAME(NNCODEC_NAMESPACE), forward, multiply_alone, bare,
-                         mix_dot, mix_train};
+                         mix_dot, mix_train, read_histories, learn_histories};
 
 }  // namespace nncodec::NNCODEC_NAMESPACE

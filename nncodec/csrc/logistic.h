@@ -45,6 +45,15 @@ struct LogisticTables {
 
 inline const LogisticTables kLogistic;
 
+// 2^15 / (n + 1.5): how far a probability that was updated n times goes with the next bit.
+struct ReciprocalTable {
+  std::array<int32_t, 1024> of;
+  ReciprocalTable() {
+    for (int n = 0; n < 1024; ++n) of[n] = (1 << 16) / (2 * n + 3);
+  }
+};
+inline const ReciprocalTable kReciprocals;
+
 // Logit -> probability.
 inline int squash(int logit) {
   logit = logit < -kMaxLogit ? -kMaxLogit : logit > kMaxLogit ? kMaxLogit : logit;
