@@ -36,9 +36,7 @@ class Ablation:
     contexts: int = 0
     both: int = 0
     archive: int = 0
-    blocks: Counter[str] = field(
-        default_factory=Counter
-    )  # number of the archive's, by kind and transform
+    blocks: Counter[str] = field(default_factory=Counter)  # of the archive: how many by name
 
     def __add__(self, other: Ablation) -> Ablation:
         return Ablation(

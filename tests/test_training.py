@@ -7,9 +7,11 @@ import io
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +21,15 @@ from helpers import JSON, TEXT, TINY, tiny_float_model
 from safetensors.torch import load_file
 
 import nncodec
-from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.errors import InvalidModelError
 from nncodec.lanes import Coder
 from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains, mix_for
 from nncodec.lm.export import export
+from nncodec.lm.grow import grow
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.run import export_folder
-from nncodec.lm.train import Budget, TrainConfig, check_plan, train
+from nncodec.lm.train import Budget, TrainConfig, byte_loss, check_plan, make_optimizers, train
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)
@@ -239,6 +242,54 @@ def test_a_finished_run_stays_as_it_is(corpus: Path, tmp_path: Path) -> None:
     train(fresh_model(), corpus, tmp_path / "run", config, CPU, silent)
     for name, value in weights(tmp_path / "run").items():
         assert (before[name] == value).all()
+
+
+@torch.no_grad()
+def test_a_grown_model_says_what_the_small_one_said() -> None:
+    """Larger in every direction, and nearly the same logits; the new parts are there to learn."""
+    old = tiny_float_model(1)
+    small = old.config
+    shape = replace(
+        small,
+        d_model=2 * small.d_model,
+        d_ff=3 * small.d_ff,
+        n_heads=small.n_heads + 1,
+        windows=(*small.windows, small.windows[-1]),
+    )
+    new = grow(old, shape)
+    assert sum(p.numel() for p in new.parameters()) > 3 * sum(p.numel() for p in old.parameters())
+    tokens = torch.from_numpy(np.frombuffer(TEXT[:60], dtype=np.uint8).astype(np.int64))[None]
+    before, after = old(tokens).log_softmax(-1), new(tokens).log_softmax(-1)
+    other = ByteTransformer(shape)(tokens).log_softmax(-1)
+    assert (before - after).abs().mean() < 0.05 * (before - other).abs().mean()
+
+
+def test_a_grown_model_learns_with_all_of_its_parts() -> None:
+    old = tiny_float_model(1)
+    small = old.config
+    shape = replace(small, d_model=2 * small.d_model, windows=(*small.windows, 8))
+    model = grow(old, shape)
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizers = make_optimizers(model, SHORT)
+    tokens = torch.from_numpy(np.frombuffer(TEXT[:64], dtype=np.uint8).astype(np.int64))[None]
+    for _ in range(3):
+        torch.autograd.backward(byte_loss(model, tokens))
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    still = [name for name, p in model.named_parameters() if torch.equal(p, start[name])]
+    assert still == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"d_model": 8}, {"windows": (4,)}, {"head_dim": 8}, {"n_kv_heads": 2}]
+)
+def test_a_model_does_not_shrink_or_change_its_heads(change: dict[str, object]) -> None:
+    old = tiny_float_model(1)
+    values = {**asdict(old.config), **change}
+    shape = SimpleNamespace(**values)
+    with pytest.raises(ValueError, match=f"{next(iter(change))}|layers"):
+        grow(old, cast(ModelConfig, shape))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

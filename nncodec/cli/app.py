@@ -358,6 +358,12 @@ def train(
     shape: Annotated[
         Optional[Path], typer.Option(help="Folder with the model's config.json; default: nano's.")
     ] = None,
+    start: Annotated[
+        Optional[Path],
+        typer.Option("--from", help="Model folder to go on from; it grows to --shape if larger."),
+    ] = None,
+    muon_lr: Annotated[float, typer.Option(help="Peak rate of the matrices.")] = 0.02,
+    adam_lr: Annotated[float, typer.Option(help="Peak rate of everything else.")] = 0.004,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
     length: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
@@ -377,10 +383,12 @@ def train(
             bytes=int(megabytes * 1e6),
             batch=batch,
             length=length,
+            muon_lr=muon_lr,
+            adam_lr=adam_lr,
             seed=seed,
             compile=compile_,
         )
-        train_and_export(Path(name), run, plan, shape, device)
+        train_and_export(Path(name), run, plan, shape, start, device)
 
     each([str(corpus)], needing_torch(work))
 

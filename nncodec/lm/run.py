@@ -10,6 +10,7 @@ import torch
 from nncodec.config import ModelConfig
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.export import export
+from nncodec.lm.grow import grow
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.train import TrainConfig, train
 
@@ -17,11 +18,18 @@ CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
 
 
 def train_and_export(
-    corpus: Path, run: Path, plan: TrainConfig, shape: Path | None, device: str
+    corpus: Path, run: Path, plan: TrainConfig, shape: Path | None, start: Path | None, device: str
 ) -> None:
-    """``nncodec train``: afterwards ``run`` is a model folder that ``-m`` accepts."""
+    """``nncodec train``: afterwards ``run`` is a model folder that ``-m`` accepts.
+
+    ``shape`` is a folder with a config.json, ``start`` one with a model that the new one begins as.
+    """
     torch.manual_seed(plan.seed)
-    model = ByteTransformer(ModelConfig.load(shape) if shape else ModelConfig())
+    if start:
+        old = ByteTransformer.from_pretrained(start)
+        model = grow(old, ModelConfig.load(shape) if shape else old.config)
+    else:
+        model = ByteTransformer(ModelConfig.load(shape) if shape else ModelConfig())
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     print(f"{sum(p.numel() for p in model.parameters())} parameters on {where}", flush=True)
     scores = train(model, corpus, run, plan, where, lambda line: print(line, flush=True))
