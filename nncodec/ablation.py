@@ -120,7 +120,7 @@ class Ablator:
         All code what the codec's transform makes of the block, if it chooses one.
         """
         codec, size = self.codec, len(data)
-        _, data = codec.choose_transform(data)
+        _, data = codec.choose_transform(data, codec.judge(data))
         progress(CODINGS * (size - len(data)))
         geometry = lane_geometry(len(data), codec.lanes, codec.table_bits, codec.lane_bytes)
         alone = lane_geometry(len(data), 1, codec.table_bits)  # as level 1 and dense data are coded

@@ -36,7 +36,7 @@ from nncodec.container import (
     read_exactly,
     read_frame,
 )
-from nncodec.density import Density, density
+from nncodec.density import Density, dense_sample, density
 from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
@@ -45,6 +45,8 @@ CODED_FIELDS = MODEL_ID_BYTES + 3  # what a coded block adds to the header, at l
 SAMPLE_BYTES, REGULAR = 1 << 17, 5  # regular: five times smaller by context models alone
 ESCAPES_PCT = 10  # that escapes must shorten a block by: else it is hardly text in another script
 X86_GAIN = 200  # one part in so many of a sample's payload: less may be chance
+DENSE_BLOCK = 1 << 18  # bytes; smaller blocks are soon coded
+DENSE_PCT = 2  # that context models must gain of a dense sample
 FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
 
 
@@ -101,10 +103,8 @@ class Codec:
         if (data == data[0]).all():
             progress(len(data))
             return Block(Kind.CONSTANT, len(data), 1, checksum), data[:1].tobytes()
-        judged = density(data)
-        transform, coded = Transform.NONE, data
-        if judged != Density.RANDOM:
-            transform, coded = self.choose_transform(data)
+        judged = self.judge(data)
+        transform, coded = self.choose_transform(data, judged)
         tries = []
         if judged != Density.RANDOM and self.contexts and self.alone_may_win(coded, judged):
             tries.append(self.try_coder(coded, Kind.CONTEXTS, self.contexts, 1, no_progress))
@@ -121,9 +121,18 @@ class Codec:
                 return Block(kind, *sizes, checksum, geometry, transform, shorter), payload
         return Block(Kind.STORED, len(data), len(data), checksum), data.tobytes()
 
-    def choose_transform(self, data: Bytes) -> tuple[Transform, Bytes]:
+    def judge(self, data: Bytes) -> Density:
+        """Its density; a large dense block of which context models gain little counts as random."""
+        judged = density(data)
+        if judged == Density.DENSE and len(data) >= DENSE_BLOCK and self.contexts:
+            sample = dense_sample(data)
+            if self.sample_size(sample) * 100 > len(sample) * (100 - DENSE_PCT):
+                return Density.RANDOM
+        return judged
+
+    def choose_transform(self, data: Bytes, judged: Density) -> tuple[Transform, Bytes]:
         """The transform that pays, if any does, and what it makes of (n,) ``data``."""
-        for transform in candidates(data):
+        for transform in candidates(data) if judged != Density.RANDOM else ():
             if transform == Transform.X86 and not self.x86_pays(data):
                 continue
             coded = apply(transform, data)
@@ -157,7 +166,7 @@ class Codec:
         a sample tells, that can cost more than the network gains. And the network has nothing to
         say about dense data.
         """
-        if self.model_id is None or judged == Density.DENSE:
+        if self.model_id is None or judged != Density.PLAIN:
             return True
         if not self.table_bits or not self.contexts:
             return False
@@ -167,7 +176,7 @@ class Codec:
     def sample_size(self, sample: Bytes) -> int:
         """Bytes that context models alone make of it."""
         assert self.contexts
-        geometry = lane_geometry(len(sample), 1, self.table_bits)
+        geometry = lane_geometry(len(sample), 1, self.table_bits or DEFAULT_TABLE_BITS)
         return len(self.contexts.encode(sample, geometry, no_progress))
 
 

@@ -20,6 +20,7 @@ import nncodec
 from nncodec import _core, api, codec
 from nncodec.blocks import Bytes
 from nncodec.container import Block, Frame, Kind, read_frames
+from nncodec.density import Density
 from nncodec.errors import CorruptDataError
 from nncodec.transforms import ESCAPES, Transform, apply, candidates, undo, x86_sample
 
@@ -301,12 +302,15 @@ def test_what_does_not_pay_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert only_row(nncodec.compress(few, 1)).transform == Transform.NONE
     false_code = np.tile(array(b"\xe8\x10\x00\x00\x00\x90"), 20_000)  # the same relative bytes
     assert candidates(false_code) == [X86]
-    assert api.load_codec(1).choose_transform(false_code)[0] == Transform.NONE
+    assert api.load_codec(1).choose_transform(false_code, Density.PLAIN)[0] == Transform.NONE
     no_contexts = codec.Codec(api.load_codec(model="tiny").coder, bytes(16), table_bits=0)
-    assert no_contexts.choose_transform(array(ELF.read_bytes()))[0] == Transform.NONE
+    assert no_contexts.choose_transform(array(ELF.read_bytes()), Density.PLAIN)[0] == Transform.NONE
     # A transform that does not come back, which would be a bug, is not used.
     monkeypatch.setattr(codec, "undo", lambda _t, data, size: np.zeros(size, dtype=np.uint8))
-    assert api.load_codec(1).choose_transform(array(multilingual(9)))[0] == Transform.NONE
+    assert (
+        api.load_codec(1).choose_transform(array(multilingual(9)), Density.PLAIN)[0]
+        == Transform.NONE
+    )
 
 
 @pytest.mark.parametrize("options", [{"level": 1}, {"model": "tiny"}], ids=str)

@@ -50,13 +50,22 @@ def keep_only(app: typer.Typer, name: list[str]) -> None:
 
 
 def level_options(arguments: list[str]) -> list[str]:
-    """gzip's -1 to -9 as --level: click, below typer, knows no options that are their own value."""
+    """gzip's -1 to -9 as --level, alone or among short options (-9f, -kc9).
+
+    Click, below typer, knows no options that are their own value.
+    """
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    words = list(arguments)
-    for i, (before, word) in enumerate(zip(["", *arguments], arguments[:end], strict=False)):
-        if re.fullmatch("-[1-9]", word) and before not in TAKE_A_VALUE:
-            words[i] = f"--level={word[1:]}"
-    return words
+    words: list[str] = []
+    for before, word in zip(["", *arguments], arguments[:end], strict=False):
+        cluster = re.fullmatch("-([a-knp-z]*)([1-9])([a-knp-z]*)", word)  # not -l, -m, -o
+        if not cluster or before in TAKE_A_VALUE:
+            words.append(word)
+            continue
+        first, level, rest = cluster.groups()
+        words.append(f"--level={level}")
+        if first + rest:
+            words.append(f"-{first}{rest}")
+    return words + arguments[end:]
 
 
 def _open_missing_streams() -> None:

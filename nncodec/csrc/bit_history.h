@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 namespace nncodec {
@@ -64,7 +65,7 @@ struct HistoryTable {
         return static_cast<int>(i);
       }
     }
-    return 0;
+    std::abort();  // after() leads to states only
   }
 };
 

@@ -12,6 +12,7 @@ constexpr int kMaxMisses = 7;     // of a match's last 8 bytes, before it is giv
 constexpr int kWeightOne = 1 << 16;
 constexpr int kHistoryLimit = 255, kOrder0Limit = 255, kMatchLimit = 1023;
 constexpr int kRefineRate = 5;
+constexpr int kSettledShare = 512;  // of the table's slots are taken when it may cost all of its memory
 constexpr int kSlowRate = 96, kFastRate = 400, kRateBytes = 16384;  // of the mixers, in 1/256
 
 uint32_t hash(uint64_t value, int which) {
@@ -76,6 +77,12 @@ ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
 
 void ContextMixer::begin(const uint8_t* symbols, const LanePart& part, int lane, int64_t step,
                          LaneHistory& h) {
+  if (!settled_ && taken_ >= (int64_t{4} << table_bits_) / kSettledShare) {
+    settled_ = true;
+    table_.settle();
+    matches_.settle();
+    for (auto& map : refine_) map.settle();
+  }
   const uint64_t last = h.last8;
   hash_contexts(symbols, part.at(lane, step), h);
   c0_ = 1;
@@ -145,6 +152,7 @@ uint8_t* ContextMixer::find(uint32_t h) {
   for (int i = 1; i < 4; ++i) {
     if (line.states[i][0] < line.states[worst][0]) worst = i;
   }
+  ++taken_;
   line.checks[worst] = static_cast<uint8_t>(check);
   std::fill_n(line.states[worst], 15, uint8_t{0});
   return line.states[worst];

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
 
 #include "bit_history.h"
@@ -148,6 +147,8 @@ class ContextMixer {
   int match_bucket_ = 0, match_misses_ = 0;
 
   RecordFinder records_;
+  int64_t taken_ = 0;  // slots
+  bool settled_ = false;
   int64_t bytes_ = 0;
   int rate_ = 0;
 

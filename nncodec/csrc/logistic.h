@@ -13,11 +13,11 @@ constexpr int kProbabilityOne = 1 << 16;
 constexpr int kMaxLogit = 2815;  // 11 nats: 1 / (1 + e^11) is about one part in 2^16
 
 struct LogisticTables {
-  std::array<uint16_t, 2 * kMaxLogit + 1> squash;
+  std::array<uint16_t, 2 * kMaxLogit + 1> squash{};
   // Every p below 1024, then p / 16, then every p from 65536 - 1024 to 65536.
-  std::array<int16_t, 1024 + 4096 + 1025> stretch;
+  std::array<int16_t, 1024 + 4096 + 1025> stretch{};
 
-  LogisticTables() {
+  constexpr LogisticTables() {
     // e^(-k / 256) as a fraction of 2^31, by repeated products with floor(e^(-1/256) 2^32).
     constexpr uint64_t kDecay = 4278222805u;
     uint64_t power = uint64_t{1} << 31;
@@ -43,16 +43,18 @@ struct LogisticTables {
   }
 };
 
-inline const LogisticTables kLogistic;
+// Constants, not initialisers: this file is compiled with flags of several instruction sets, and the
+// linker would keep any one of their initialisers.
+inline constexpr LogisticTables kLogistic;
 
 // 2^15 / (n + 1.5): how far a probability that was updated n times goes with the next bit.
 struct ReciprocalTable {
-  std::array<int32_t, 1024> of;
-  ReciprocalTable() {
+  std::array<int32_t, 1024> of{};
+  constexpr ReciprocalTable() {
     for (int n = 0; n < 1024; ++n) of[n] = (1 << 16) / (2 * n + 3);
   }
 };
-inline const ReciprocalTable kReciprocals;
+inline constexpr ReciprocalTable kReciprocals;
 
 // Logit -> probability.
 inline int squash(int logit) {

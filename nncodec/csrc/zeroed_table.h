@@ -18,8 +18,6 @@ class ZeroedTable {
 #if defined(__linux__)
     void* p = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
-    // Huge pages: a table that is read all over else misses the address cache, too.
-    if (bytes() >= kHugePage) madvise(p, bytes(), MADV_HUGEPAGE);
 #else
     void* p = std::calloc(size, sizeof(T));
     if (!p) throw std::bad_alloc();
@@ -31,6 +29,16 @@ class ZeroedTable {
     munmap(data_, bytes());
 #else
     std::free(data_);
+#endif
+  }
+  // From now on in huge pages where the system has them: a table that is read all over else misses the
+  // address cache, too. All of it then costs memory, so not before there is something to keep in it.
+  void settle() {
+#if defined(__linux__)
+    constexpr int kCollapse = 25;  // MADV_COLLAPSE, Linux 6.1
+    if (bytes() < kHugePage) return;
+    madvise(data_, bytes(), MADV_HUGEPAGE);
+    madvise(data_, bytes(), kCollapse);
 #endif
   }
   ZeroedTable(const ZeroedTable&) = delete;

@@ -109,7 +109,14 @@ def block_coder(
 ) -> _core.BlockCoder:
     lanes, prefix, table_bits = geometry.lanes, geometry.prefix, geometry.table_bits
     isa = "" if engine else choose_isa()  # an engine has its own
-    return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode, isa)
+    try:
+        return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode, isa)
+    except MemoryError:
+        table = (64 << table_bits if table_bits else 0) >> 20
+        raise NNCodecError(
+            f"out of memory: a block of {size} bytes in {lanes} lanes with a table of {table} MiB; "
+            "free some memory, or compress at a lower level"
+        ) from None
 
 
 def run(coder: _core.BlockCoder, size: int, progress: Progress) -> bytes:
