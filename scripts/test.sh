@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up a fresh environment and runs linters, type checks and all tests on the installed package.
 set -euo pipefail
-BUILD_OPTIONS=-Ccmake.define.NNCODEC_WERROR=ON
+BUILD_OPTIONS=--config-settings=cmake.define.NNCODEC_WERROR=ON
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "train,dev"
 ruff check .
 ruff format --check .
