@@ -4,9 +4,9 @@
           -> lanes -> engine (counts of the next byte)
           -> mixer (bit by bit, with context models) -> range coder -> container
 
-Stage modules (``blocks``, ``transforms``, ``engine``, ``coder``, ``container``) do not know each
-other; this one and ``lanes`` wire them. ``csrc/block_coder.cc`` is ``lanes`` for the native engine,
-in C++.
+Stage modules (``transforms``, ``engine``, ``coder``, ``container``) do not call each other; this
+one and ``lanes`` wire them. ``container`` names transforms and geometries, no more.
+``csrc/block_coder.cc`` is ``lanes`` for the native engine, in C++.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Codec:
     ) -> None:
         self.coder, self.model_id = coder, model_id
         self.lanes, self.table_bits, self.lane_bytes = lanes, table_bits, lane_bytes
-        self.contexts = coder if model_id is None else contexts
+        # Context models need a table, so a codec without one has none.
+        self.contexts = (coder if model_id is None else contexts) if table_bits else None
 
     def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """One frame that holds all of (n,) ``data``."""
@@ -147,7 +148,7 @@ class Codec:
 
         Many targets are no proof: in a picture they are chance, and would only be scrambled.
         """
-        if not self.contexts or not self.table_bits:
+        if not self.contexts:
             return False
         sample = x86_sample(data, SAMPLE_BYTES // 2)
         before = self.sample_size(sample)
@@ -168,7 +169,7 @@ class Codec:
         """
         if self.model_id is None or judged != Density.PLAIN:
             return True
-        if not self.table_bits or not self.contexts:
+        if not self.contexts:
             return False
         sample = data[:SAMPLE_BYTES]
         return self.sample_size(sample) * REGULAR < len(sample)
@@ -176,7 +177,7 @@ class Codec:
     def sample_size(self, sample: Bytes) -> int:
         """Bytes that context models alone make of it."""
         assert self.contexts
-        geometry = lane_geometry(len(sample), 1, self.table_bits or DEFAULT_TABLE_BITS)
+        geometry = lane_geometry(len(sample), 1, self.table_bits)
         return len(self.contexts.encode(sample, geometry, no_progress))
 
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
 #include <new>
 
 #if defined(__linux__)
@@ -19,8 +20,11 @@ class ZeroedTable {
     void* p = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
 #else
-    void* p = std::calloc(size, sizeof(T));
+    // calloc aligns to 16 bytes or so; a line of memory is 64.
+    void* p = memory_ = std::calloc(bytes() + kLine, 1);
     if (!p) throw std::bad_alloc();
+    std::size_t room = bytes() + kLine;
+    std::align(kLine, bytes(), p, room);
 #endif
     data_ = static_cast<T*>(p);
   }
@@ -28,7 +32,7 @@ class ZeroedTable {
 #if defined(__linux__)
     munmap(data_, bytes());
 #else
-    std::free(data_);
+    std::free(memory_);
 #endif
   }
   // From now on in huge pages where the system has them: a table that is read all over else misses the
@@ -52,6 +56,10 @@ class ZeroedTable {
   std::size_t bytes() const { return size_ * sizeof(T); }
   std::size_t size_;
   T* data_;
+#if !defined(__linux__)
+  static constexpr std::size_t kLine = 64;
+  void* memory_;
+#endif
 };
 
 }  // namespace nncodec
