@@ -11,8 +11,11 @@ from helpers import TEXT
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nncodec
 from nncodec.blocks import Bytes
+from nncodec.codec import Codec
 from nncodec.density import ANCHOR, SMALL, Density, density, has_repeats
+from nncodec.engine.native import NativeContexts
 
 RANDOM = np.random.default_rng(0).bytes(1_000_000)
 
@@ -103,3 +106,11 @@ def test_uneven_bytes_are_plain_however_long() -> None:
         data = np.zeros(size, dtype=np.uint8)
         data[:: size // 100] = 1
         assert density(data) == Density.PLAIN
+
+
+def test_without_a_table_there_are_no_context_models() -> None:
+    """Dense data is theirs; a codec of the network's counts alone stores it."""
+    codec = Codec(NativeContexts(), bytes(16), table_bits=0, contexts=NativeContexts())
+    data = np.frombuffer(skewed(1.2).tobytes(), dtype=np.uint8)
+    assert density(data) == Density.DENSE
+    assert nncodec.info(codec.compress(data)).blocks == {"stored": 1}
