@@ -23,6 +23,11 @@ MAX_WIDTH = 8192
 MAX_LAYERS = 128
 MAX_WINDOW = 4096
 MAX_CACHE_BYTES = 1 << 24  # of keys and values a lane
+MAX_NGRAM_ORDER = 8
+MAX_NGRAM_BYTES = 1 << 28  # of all tables together
+
+
+NGRAMS = {"ngram_orders", "ngram_bits", "ngram_width"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,10 @@ class ModelConfig:
     ``rope_multipliers[j]`` is the frequency of rotary pair j in turns per ``rope_period``
     positions: angles are integers modulo the period, so no position is ever too large and one
     table serves all of them.
+
+    ``ngram_orders`` lists the lengths n of the n-grams that have a table each: the last n tokens,
+    hashed, choose one of its ``2**ngram_bits`` rows of ``ngram_width`` numbers. Without orders
+    there are no tables and the other two are 0.
     """
 
     d_model: int = 128
@@ -44,18 +53,26 @@ class ModelConfig:
     rope_period: int = 4096
     rope_multipliers: tuple[int, ...] = ()
     vocab_size: int = VOCAB_SIZE
+    ngram_orders: tuple[int, ...] = ()
+    ngram_bits: int = 0
+    ngram_width: int = 0
 
     def __post_init__(self) -> None:
         if not self.rope_multipliers:
             turns = geometric_multipliers(self.rope_period, self.head_dim // 2)
             object.__setattr__(self, "rope_multipliers", turns)
-        for field in ("windows", "rope_multipliers"):
+        for field in ("windows", "rope_multipliers", "ngram_orders"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         self._validate()
 
     @property
     def n_layers(self) -> int:
         return len(self.windows)
+
+    @property
+    def ngram_rows(self) -> int:
+        """Rows of all n-gram tables together."""
+        return len(self.ngram_orders) << self.ngram_bits
 
     def _validate(self) -> None:
         for field in fields(self):
@@ -95,17 +112,38 @@ class ModelConfig:
             and all(m < self.rope_period for m in self.rope_multipliers),
             "rope_multipliers needs head_dim/2 entries below rope_period",
         )
+        orders = self.ngram_orders
+        need(
+            all(1 <= n <= MAX_NGRAM_ORDER for n in orders) and len(set(orders)) == len(orders),
+            f"ngram_orders {list(orders)} must be different and lie in 1..{MAX_NGRAM_ORDER}",
+        )
+        if orders:
+            need(1 <= self.ngram_bits <= 24, f"ngram_bits {self.ngram_bits} not in 1..24")
+            need(1 <= self.ngram_width <= 1024, f"ngram_width {self.ngram_width} not in 1..1024")
+            need(
+                self.ngram_rows * self.ngram_width <= MAX_NGRAM_BYTES,
+                f"n-gram tables would take {self.ngram_rows * self.ngram_width} bytes, "
+                f"{MAX_NGRAM_BYTES} are allowed",
+            )
+        else:
+            need(self.ngram_bits == self.ngram_width == 0, "n-gram tables without ngram_orders")
 
     def canonical_json(self) -> str:
         """The config as it enters the model's hash: sorted keys, no spaces, integers only."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self._stated(), sort_keys=True, separators=(",", ":"))
+
+    def _stated(self) -> dict[str, Any]:
+        """All fields, but those of n-gram tables only where there are any: models that were made
+        before there were tables keep their hashes."""
+        values = asdict(self)
+        return values if self.ngram_orders else {k: values[k] for k in values if k not in NGRAMS}
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of ``config.json``, Hugging Face's keys included."""
         return {
             "architectures": ["NNCodecForCausalLM"],
             "model_type": MODEL_TYPE,
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()},
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in self._stated().items()},
         }
 
     @classmethod
@@ -120,6 +158,8 @@ class ModelConfig:
             )
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values]
+        if set(missing) == NGRAMS:
+            names, missing = [name for name in names if name not in NGRAMS], []
         if missing:
             raise InvalidModelError(f"config lacks {', '.join(missing)}")
         picked: dict[str, Any] = {

@@ -7,6 +7,8 @@ version enters every model's hash, so an archive never meets arithmetic other th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ import numpy.typing as npt
 from nncodec.errors import InvalidModelError
 
 NUMERIC_VERSION = 0
+
+T = TypeVar("T", bound=Any)  # an array of numpy or torch
 
 COUNT_BITS = 24  # the 256 counts of a distribution sum to 2^24; each is at least 1
 COUNT_TOTAL = 1 << COUNT_BITS
@@ -31,6 +35,9 @@ EXP2_COEFFICIENTS = tuple(
 
 ROPE_BITS = 14
 
+NGRAM_MULTIPLIER = 0x2F0B4C47  # odd and below 2^30, as the next one: products stay below 2^63
+NGRAM_MIXER = 0x2C1B3C6D
+
 
 # 256 * log2(1 + i / 256), rounded: no entry is near a rounding boundary (tested).
 LOG2_TABLE = np.array([round(256 * math.log2(1 + i / 256)) for i in range(256)])
@@ -42,6 +49,20 @@ def code_length(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     fraction = LOG2_TABLE[(mantissa * 512).astype(np.int64) - 256]
     length: npt.NDArray[np.int64] = 256 * (COUNT_BITS + 1 - exponent.astype(np.int64)) - fraction
     return length
+
+
+def ngram_row(tokens: Sequence[T], bits: int) -> T:
+    """Which row of a table of ``2**bits`` an n-gram has: ``tokens`` are its n, the oldest first.
+
+    Each is an array of int64 (numpy or torch, any one shape) in [0, 256]. All integers on the way
+    are below 2^63.
+    """
+    h = tokens[0] * 0 + len(tokens)
+    for token in tokens:
+        h = (h * NGRAM_MULTIPLIER + token + 1) & 0xFFFFFFFF
+    h = ((h ^ (h >> 15)) * NGRAM_MIXER) & 0xFFFFFFFF
+    row: T = h >> (32 - bits)
+    return row
 
 
 def rope_table(period: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -34,6 +34,8 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[type[np.generic], tu
     heads = config.n_heads * config.head_dim
     qkv = heads + 2 * config.n_kv_heads * config.head_dim
     matrices = {"embed": (config.vocab_size, D), "head": (256, D)}
+    if config.ngram_orders:
+        matrices["ngrams.proj"] = (D, len(config.ngram_orders) * config.ngram_width)
     for i in range(config.n_layers):
         matrices |= {
             f"blocks.{i}.qkv": (qkv, D),
@@ -45,6 +47,8 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[type[np.generic], tu
     for name, shape in matrices.items():
         shapes[f"{name}.weight"] = (np.int8, shape)
         shapes[f"{name}.scale"] = (np.float32, shape[:1])
+    if config.ngram_orders:  # codes without scales: those are folded into the projection
+        shapes["ngrams.table"] = (np.int8, (config.ngram_rows, config.ngram_width))
     for i in range(config.n_layers):
         shapes[f"blocks.{i}.gain"] = (np.float32, (config.n_heads,))
     return shapes

@@ -59,6 +59,8 @@ def tiny_float_model(seed: int, config: ModelConfig = TINY) -> ByteTransformer:
         for name, p in model.named_parameters():
             if name.endswith(("out.weight", "down.weight", "head.weight")):
                 torch.nn.init.normal_(p, std=p.shape[1] ** -0.5)
+            if name.endswith("table.weight"):
+                torch.nn.init.normal_(p)
             if name.endswith("gain"):
                 torch.nn.init.uniform_(p, 0.5, 3.0)
     return model.eval()

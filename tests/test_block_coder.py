@@ -46,10 +46,10 @@ STAGES = {"products", "attention", "norms", "counts", "coding"}
 
 @lru_cache
 def model_of(name: str) -> EngineModel:
-    if name == "odd sizes":  # nothing is a multiple of a vector
+    if name == "odd sizes":  # nothing is a multiple of a vector; n-grams reach across lane starts
         config = ModelConfig(
             d_model=37, n_heads=3, n_kv_heads=1, head_dim=10, d_ff=71, windows=(3, 9),
-            rope_period=100,
+            rope_period=100, ngram_orders=(3, 8), ngram_bits=6, ngram_width=5,
         )  # fmt: skip
         return export(tiny_float_model(5, config), random_tokens(0, 2, 40))
     tiny = export(tiny_float_model(3, TINY), random_tokens(0, 2, 40))

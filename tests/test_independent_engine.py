@@ -66,11 +66,26 @@ class PlainModel:
             self.tensors["embed.weight"][t].astype(f32) * self.tensors["embed.scale"][t]
             for t in tokens
         ]
+        if self.config.ngram_orders:
+            rows = [x + self.ngrams(tokens[: i + 1]) for i, x in enumerate(rows)]
         for layer in range(len(self.config.windows)):
             heard = self.attention(layer, rows)
             rows = [x + y for x, y in zip(rows, heard, strict=True)]
             rows = [x + self.mlp(layer, x) for x in rows]
         return [self.distribution(self.linear("head", *norm(x))) for x in rows]
+
+    def ngrams(self, tokens: list[int]) -> Array:
+        """What the n-grams at the end of ``tokens`` add to the last one's embedding."""
+        padded = [BEGIN_OF_BLOCK] * 8 + tokens
+        codes: list[int] = []
+        for table, order in enumerate(self.config.ngram_orders):
+            h = order
+            for token in padded[-order:]:
+                h = (h * 0x2F0B4C47 + token + 1) % 2**32
+            h = (h ^ h >> 15) * 0x2C1B3C6D % 2**32
+            row = table * 2**self.config.ngram_bits + (h >> 32 - self.config.ngram_bits)
+            codes += self.tensors["ngrams.table"][row].tolist()
+        return self.linear("ngrams.proj", np.array(codes), f32(1))
 
     def rotated(self, pair_halves: Array, position: int) -> Array:
         a, b = np.split(pair_halves, 2)
@@ -145,9 +160,18 @@ def test_plain_engine_gives_the_same_counts(tiny_model: EngineModel) -> None:
 
 
 def test_plain_engine_agrees_on_grouped_heads_and_odd_sizes() -> None:
-    """Two key/value heads of two queries each, sizes that are no powers of two, a negative gain."""
+    """Two key/value heads of two queries each, no powers of two, a negative gain, n-grams."""
     config = ModelConfig(
-        d_model=20, n_heads=4, n_kv_heads=2, head_dim=6, d_ff=33, windows=(1, 7, 3), rope_period=100
+        d_model=20,
+        n_heads=4,
+        n_kv_heads=2,
+        head_dim=6,
+        d_ff=33,
+        windows=(1, 7, 3),
+        rope_period=100,
+        ngram_orders=(8, 1, 3),
+        ngram_bits=4,
+        ngram_width=3,
     )
     model = tiny_float_model(5, config)
     with torch.no_grad():

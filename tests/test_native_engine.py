@@ -30,6 +30,28 @@ SHAPES = {
     "odd sizes": ModelConfig(
         d_model=37, n_heads=3, n_kv_heads=1, head_dim=10, d_ff=71, windows=(3, 9), rope_period=100
     ),
+    "n-grams": ModelConfig(
+        d_model=37,
+        n_heads=2,
+        n_kv_heads=1,
+        head_dim=10,
+        d_ff=71,
+        windows=(3, 9),
+        ngram_orders=(2, 1, 8),
+        ngram_bits=5,
+        ngram_width=7,
+    ),
+    "more n-grams than width": ModelConfig(
+        d_model=8,
+        n_heads=1,
+        n_kv_heads=1,
+        head_dim=8,
+        d_ff=8,
+        windows=(2,),
+        ngram_orders=(3, 4, 5, 6),
+        ngram_bits=3,
+        ngram_width=64,
+    ),
     "tiniest": ModelConfig(
         d_model=1, n_heads=1, n_kv_heads=1, head_dim=2, d_ff=1, windows=(1,), rope_period=4
     ),

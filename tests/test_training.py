@@ -281,6 +281,20 @@ def test_a_grown_model_learns_with_all_of_its_parts() -> None:
     assert still == []
 
 
+@torch.no_grad()
+def test_a_grown_model_keeps_its_tables() -> None:
+    tables = {"ngram_orders": (2, 5), "ngram_bits": 6, "ngram_width": 4}
+    old = tiny_float_model(1)
+    new = grow(old, replace(old.config, **tables))
+    tokens = torch.from_numpy(np.frombuffer(TEXT[:60], dtype=np.uint8).astype(np.int64))[None]
+    assert torch.equal(old(tokens), new(tokens))  # they begin at zero
+    old = tiny_float_model(1, new.config)
+    new = grow(old, replace(old.config, d_model=2 * old.config.d_model))
+    assert (old(tokens) - new(tokens)).abs().mean() < 0.05 * old(tokens).abs().mean()
+    with pytest.raises(ValueError, match="ngram_bits"):
+        grow(old, replace(old.config, ngram_bits=7))
+
+
 @pytest.mark.parametrize(
     "change", [{"d_model": 8}, {"windows": (4,)}, {"head_dim": 8}, {"n_kv_heads": 2}]
 )

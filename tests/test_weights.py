@@ -169,6 +169,18 @@ FIELDS: list[tuple[str, Any]] = [
     ("rope_multipliers", [-1] * 8),
     ("rope_multipliers", None),
 ]
+GRAMS = {"ngram_orders": [2, 3], "ngram_bits": 4, "ngram_width": 8}
+BAD_GRAMS: list[tuple[str, Any]] = [
+    ("ngram_orders", [0]),
+    ("ngram_orders", [9]),
+    ("ngram_orders", [2, 2]),
+    ("ngram_orders", []),
+    ("ngram_orders", 2),
+    ("ngram_bits", 0),
+    ("ngram_bits", 25),
+    ("ngram_width", 0),
+    ("ngram_width", 1025),
+]
 
 
 @pytest.mark.parametrize(("field", "value"), FIELDS, ids=str)
@@ -180,7 +192,34 @@ def test_bad_config_fields_are_rejected(folder: Path, field: str, value: Any) ->
         EngineModel.load(folder)
 
 
-@pytest.mark.parametrize("field", [*ModelConfig().__dict__, "model_type"])
+@pytest.mark.parametrize(("field", "value"), BAD_GRAMS, ids=str)
+def test_bad_ngram_tables_are_rejected(field: str, value: Any) -> None:
+    values = {**ModelConfig().to_dict(), **GRAMS, field: value}
+    with pytest.raises(InvalidModelError, match=r"ngram|wrong type"):
+        ModelConfig.from_dict(values)
+
+
+def test_ngram_tables_have_a_bound() -> None:
+    with pytest.raises(InvalidModelError, match="bytes"):
+        ModelConfig(ngram_orders=(1, 2, 3), ngram_bits=20, ngram_width=128)
+
+
+@pytest.mark.parametrize("field", GRAMS)
+def test_ngram_fields_come_together_or_not_at_all(field: str) -> None:
+    values = {**ModelConfig().to_dict(), **GRAMS}
+    assert ModelConfig.from_dict(values).to_dict() == values
+    del values[field]
+    with pytest.raises(InvalidModelError, match=field):
+        ModelConfig.from_dict(values)
+
+
+def test_a_model_without_tables_says_nothing_of_them() -> None:
+    """Its canonical config, and so its hash, is the one it had before there were any."""
+    assert "ngram" not in ModelConfig().canonical_json()
+    assert "ngram" not in json.dumps(ModelConfig().to_dict())
+
+
+@pytest.mark.parametrize("field", ModelConfig().to_dict().keys() - {"architectures"})
 def test_lacking_config_fields_are_rejected(folder: Path, field: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     del config[field]

@@ -95,6 +95,25 @@ int bounded(const nb::dict& config, const char* name, int most) {
   return value;
 }
 
+nncodec::Ngrams read_ngrams(const nb::dict& config, const TensorReader& read, int d_model) {
+  nncodec::Ngrams g;
+  g.orders = nb::cast<std::vector<int32_t>>(config["ngram_orders"]);
+  if (g.orders.empty()) return g;
+  if (g.orders.size() > nncodec::kMaxOrder) throw std::invalid_argument("too many ngram_orders");
+  for (int order : g.orders) {
+    if (order < 1 || order > nncodec::kMaxOrder) {
+      throw std::invalid_argument("ngram_orders must lie in 1.." + std::to_string(nncodec::kMaxOrder));
+    }
+  }
+  const int tables = static_cast<int>(g.orders.size());
+  g.bits = bounded(config, "ngram_bits", 24);
+  g.width = bounded(config, "ngram_width", 1024);
+  const Codes table = read.codes("ngrams.table", tables << g.bits, g.width);
+  g.table.assign(table.data(), table.data() + table.size());
+  g.proj = read.matrix("ngrams.proj", d_model, tables * g.width);
+  return g;
+}
+
 nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const Floats& cos,
                           const Floats& sin) {
   nncodec::Model m;
@@ -121,6 +140,7 @@ nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const
   m.embed.assign(embed.data(), embed.data() + embed.size());
   m.embed_scale = read.floats("embed.scale", 257);
   m.head = read.matrix("head", 256, m.d_model);
+  m.ngrams = read_ngrams(config, read, m.d_model);
   for (int window : nb::cast<std::vector<int>>(config["windows"])) {
     if (window < 1 || window > 4096) throw std::invalid_argument("a window must lie in 1..4096");
     if (m.layers.size() == 128) throw std::invalid_argument("a model has at most 128 layers");

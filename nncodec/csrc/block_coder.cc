@@ -14,7 +14,6 @@ namespace nncodec {
 
 namespace {
 
-constexpr int kBeginOfBlock = 256;
 constexpr int64_t kMaxBlock = int64_t{1} << 30;  // positions fit 32 bits
 
 // Both coders as one function from a symbol to that symbol: the decoder fills it in.
@@ -158,7 +157,6 @@ class Run final : public BlockCoder::Impl {
   void begin_part(LanePart part) {
     position_ += part_.steps();
     part_ = part;
-    first_token_ = part.begin ? symbols_[part.begin - 1] : kBeginOfBlock;
     if (part.lanes > 1) {
       for (Cache& cache : caches_) cache.fork(part.lanes);
     }
@@ -268,13 +266,23 @@ class Run final : public BlockCoder::Impl {
     };
     for (int lane = group.first; lane < group.last; ++lane) {
       for (int64_t step = first; step < first + kChunk && lane < part_.active(step); ++step) {
-        const int token = step ? symbols_[part_.at(lane, step - 1)] : first_token_;
-        rows[n++] = {lane, token, position_ + step,
+        rows[n++] = {lane, tokens_before(lane, step), position_ + step,
                      counts(chunk, lane, static_cast<int>(step - first))};
         if (n == kMaxRows) flush();
       }
     }
     flush();
+  }
+
+  // What the model has seen last when it predicts a lane's step: the bytes before it in its lane,
+  // then those before the part, then marks.
+  std::array<int16_t, kMaxOrder> tokens_before(int lane, int64_t step) const {
+    std::array<int16_t, kMaxOrder> tokens;
+    for (int i = 0; i < kMaxOrder; ++i) {
+      const int64_t at = step > i ? part_.at(lane, step - 1 - i) : part_.begin + step - 1 - i;
+      tokens[i] = at < 0 ? kBeginOfBlock : symbols_[at];
+    }
+    return tokens;
   }
 
   int64_t code_unit(Scratch& scratch) {
@@ -313,7 +321,6 @@ class Run final : public BlockCoder::Impl {
 
   LanePart part_;
   int64_t position_ = 0;  // of the part's first step, in every lane
-  int first_token_ = kBeginOfBlock;
 
   std::mutex mutex_;  // guards what follows, and the groups' states
   std::condition_variable changed_;

@@ -15,7 +15,7 @@ namespace nncodec {
 Scratch::Scratch(const Model& m)
     : width(round_up(m.d_model, 16)), wide(0), channels(round_up(m.head_dim, 16)), slots(0) {
   const int heads = m.n_heads * m.head_dim;
-  for (int n : {m.d_model, heads + 2 * m.n_kv_heads * m.head_dim, m.d_ff, heads, 256}) {
+  for (int n : {m.d_model, heads + 2 * m.n_kv_heads * m.head_dim, m.d_ff, heads, 256, m.ngrams.proj.in}) {
     wide = std::max(wide, round_up(n, 64));
   }
   for (const Layer& layer : m.layers) {
@@ -131,13 +131,17 @@ std::vector<Cache> Engine::make_caches(int steps) const {
   return caches;
 }
 
-State::State(Engine& engine) : engine_(engine), caches_(engine.make_caches(kMaxSteps)) {}
+State::State(Engine& engine) : engine_(engine), caches_(engine.make_caches(kMaxSteps)) {
+  recent_.resize(1);
+  recent_[0].fill(kBeginOfBlock);
+}
 
 void State::fork(int lanes) {
   const std::lock_guard<std::mutex> alone(engine_.busy());
   if (lanes_ != 1) throw std::invalid_argument("only a state of one lane can fork");
   if (lanes < 1) throw std::invalid_argument("a state needs at least one lane");
   for (Cache& cache : caches_) cache.fork(lanes);
+  recent_.resize(static_cast<std::size_t>(lanes), recent_[0]);
   lanes_ = lanes;  // last: memory may have run out on the way
 }
 
@@ -145,7 +149,12 @@ void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
   const std::lock_guard<std::mutex> alone(engine_.busy());
   const auto row = [&](int lane, int step) {
     const std::size_t at = static_cast<std::size_t>(lane) * steps + step;
-    return Row{lane, tokens[at], position_ + step, counts + at * 256};
+    Row row{lane, {}, position_ + step, counts + at * 256};
+    const auto& before = recent_[static_cast<std::size_t>(lane)];
+    for (int i = 0; i < kMaxOrder; ++i) {
+      row.tokens[i] = i <= step ? static_cast<int16_t>(tokens[at - i]) : before[i - step - 1];
+    }
+    return row;
   };
   // Many lanes: a thread takes a run of lanes through all steps, up to kMaxRows lanes at a time.
   // Few lanes: one lane's next steps are the rows, so that the products still have several.
@@ -176,6 +185,11 @@ void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
     }
     taken[static_cast<std::size_t>(own)].clear();
   });
+  if (steps) {
+    for (int lane = 0; lane < lanes_; ++lane) {
+      recent_[static_cast<std::size_t>(lane)] = row(lane, steps - 1).tokens;
+    }
+  }
   position_ += steps;
 }
 

@@ -81,6 +81,7 @@ class State {
   int lanes_ = 1;
   int64_t position_ = 0;
   std::vector<Cache> caches_;
+  std::vector<std::array<int16_t, kMaxOrder>> recent_;  // by lane, the newest token first
 };
 
 }  // namespace nncodec

@@ -45,6 +45,7 @@ class Pass {
     const Tiles tiles;
     (void)tiles;
     embed();
+    if (!m_.ngrams.orders.empty()) add_ngrams();
     for (std::size_t l = 0; l < m_.layers.size(); ++l) {
       const Layer& layer = m_.layers[l];
       normalize_rows(layer.qkv);
@@ -75,8 +76,9 @@ class Pass {
   NNCODEC_STAGE void embed() {
     const int D = m_.d_model, half = m_.head_dim / 2;
     for (int r = 0; r < n_; ++r) {
-      const int8_t* e = m_.embed.data() + static_cast<std::size_t>(rows_[r].token) * D;
-      const float step = m_.embed_scale[rows_[r].token];
+      const int token = rows_[r].tokens[0];
+      const int8_t* e = m_.embed.data() + static_cast<std::size_t>(token) * D;
+      const float step = m_.embed_scale[token];
       for (int d = 0; d < D; ++d) x(r)[d] = static_cast<float>(e[d]) * step;
       const int64_t t = rows_[r].position % m_.rope_period;
       for (int i = 0; i < half; ++i) {
@@ -85,6 +87,31 @@ class Pass {
         s_.sin[r * half + i] = m_.sin[angle];
       }
     }
+  }
+
+  // Adds what the last tokens mean together: codes from the tables, one product.
+  NNCODEC_STAGE void add_ngrams() {
+    const Ngrams& g = m_.ngrams;
+    const int n = static_cast<int>(g.orders.size());
+    for (int r = 0; r < n_; ++r) {
+      uint8_t* out = codes(r);
+      for (int k = 0; k < n; ++k) {
+        const std::size_t row = (static_cast<std::size_t>(k) << g.bits) + ngram_row(rows_[r], g.orders[k]);
+        const int8_t* code = g.table.data() + row * g.width;
+        for (int i = 0; i < g.width; ++i) *out++ = static_cast<uint8_t>(code[i] + 128);
+      }
+      for (int i = n * g.width; i < g.proj.padded_in(); ++i) *out++ = 128;
+      scale_[r] = 1.0f;
+    }
+    product(g.proj);
+    add_to_residual(g.proj);
+  }
+
+  uint32_t ngram_row(const Row& row, int order) const {
+    uint32_t h = static_cast<uint32_t>(order);
+    for (int i = order - 1; i >= 0; --i) h = h * 0x2F0B4C47u + static_cast<uint32_t>(row.tokens[i]) + 1;
+    h = (h ^ (h >> 15)) * 0x2C1B3C6Du;
+    return h >> (32 - m_.ngrams.bits);
   }
 
   NNCODEC_STAGE void normalize_rows(const Matrix& next) {

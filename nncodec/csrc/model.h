@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -64,12 +65,25 @@ struct Layer {
   int window = 0;
 };
 
+// The most tokens that an n-gram has; a row carries as many of its past.
+constexpr int kMaxOrder = 8;
+constexpr int kBeginOfBlock = 256;
+
+// Tables of rows of `width` codes, 2^bits for every order, and the matrix that they go through.
+struct Ngrams {
+  std::vector<int32_t> orders;
+  int bits = 0, width = 0;
+  Buffer<int8_t> table;
+  Matrix proj;
+};
+
 struct Model {
   int d_model = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, d_ff = 0, rope_period = 0;
   std::vector<int32_t> turns;  // head_dim / 2 rotary frequencies, turns a period
   std::vector<float> cos, sin;  // rope_period
   std::vector<int8_t> embed;    // (257, d_model)
   std::vector<float> embed_scale;
+  Ngrams ngrams;
   std::vector<Layer> layers;
   Matrix head;
 };
@@ -121,9 +135,11 @@ struct Cache {
   }
 };
 
-// One position of one lane: what goes in, and where its 256 counts go.
+// One position of one lane: what goes in, and where its 256 counts go. `tokens` are its own token and,
+// if the model has n-grams, the ones before it, the newest first; before the first there are marks.
 struct Row {
-  int lane = 0, token = 0;
+  int lane = 0;
+  std::array<int16_t, kMaxOrder> tokens{};
   int64_t position = 0;
   int32_t* counts = nullptr;
 };

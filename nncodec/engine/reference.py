@@ -25,7 +25,7 @@ from nncodec.engine.exact import (
     quantize,
 )
 from nncodec.lanes import Engine
-from nncodec.numerics import ATTENTION_ONE, rope_table
+from nncodec.numerics import ATTENTION_ONE, ngram_row, rope_table
 from nncodec.weights import EngineModel
 
 
@@ -95,12 +95,15 @@ class State:
     def __init__(self, engine: ReferenceEngine, lanes: int) -> None:
         self.engine, self.lanes, self.position = engine, lanes, 0
         self.caches = [KeyValueCache(engine, w, lanes) for w in engine.config.windows]
+        past = max(engine.config.ngram_orders, default=1) - 1
+        self.recent = torch.full((lanes, past), BEGIN_OF_BLOCK, device=engine.device)
 
     def fork(self, lanes: int) -> None:
         """Turn a state of one lane into ``lanes`` lanes with the same past."""
         if self.lanes != 1:
             raise ValueError(f"only a state of one lane can fork, this one has {self.lanes}")
         self.lanes = lanes
+        self.recent = self.recent.expand(lanes, -1)
         for cache in self.caches:
             cache.fork(lanes)
 
@@ -127,6 +130,8 @@ class State:
         engine, T = self.engine, tokens.shape[1]
         x = engine.tensors["embed.weight"][tokens]  # (B, T, D)
         x = x * engine.tensors["embed.scale"][tokens][..., None]
+        if engine.config.ngram_orders:
+            x = x + self.ngrams(tokens)
         t = torch.arange(self.position, self.position + T, device=engine.device)
         angle = (t[:, None] * engine.turns) % engine.config.rope_period  # (T, C/2)
         cos, sin = engine.cos[angle][:, None], engine.sin[angle][:, None]  # (T, 1, C/2)
@@ -137,6 +142,18 @@ class State:
         codes, scale = normalize(x)
         y = matmul(codes, engine.tensors["head.weight"]) * scale
         return y * engine.tensors["head.scale"]
+
+    def ngrams(self, tokens: Tensor) -> Tensor:
+        """(B, T) -> (B, T, D): what the n-grams that end at each token add to its embedding."""
+        config, T, past = self.engine.config, tokens.shape[1], self.recent.shape[1]
+        whole = torch.cat((self.recent, tokens), 1)
+        self.recent = whole[:, T:]
+        codes = []
+        for k, order in enumerate(config.ngram_orders):
+            gram = [whole[:, past - i : past - i + T] for i in reversed(range(order))]
+            rows = (k << config.ngram_bits) + ngram_row(gram, config.ngram_bits)
+            codes.append(self.engine.tensors["ngrams.table"][rows])  # (B, T, W)
+        return self.engine.project("ngrams.proj", torch.cat(codes, -1))
 
     def attention(
         self, block: str, x: Tensor, cos: Tensor, sin: Tensor, cache: KeyValueCache

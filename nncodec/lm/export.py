@@ -71,6 +71,14 @@ def export(model: ByteTransformer, calibration: npt.NDArray[np.int64]) -> Engine
 
     put("embed", model.embed.weight)
     put("head", model.head.weight, LOG2_E)
+    if model.ngrams is not None:
+        # One step a table, folded into the projection's columns.
+        table = model.ngrams.table.weight.view(len(config.ngram_orders), -1, config.ngram_width)
+        step = table.abs().amax((1, 2), keepdim=True).clamp(min=127 * MIN_SCALE) / 127
+        codes = (table / step).round().clamp(-127, 127).to(torch.int8)
+        tensors["ngrams.table"] = codes.flatten(0, 1).numpy()
+        columns = step.flatten().repeat_interleave(config.ngram_width)
+        put("ngrams.proj", model.ngrams.proj.weight * columns)
     ranges = value_ranges(model, torch.from_numpy(calibration))
     for i, (block, top) in enumerate(zip(blocks(model), ranges, strict=True)):
         qkv = block.attention.qkv.weight

@@ -40,7 +40,9 @@ def grow(old: ByteTransformer, config: ModelConfig) -> ByteTransformer:
     for name, (before, after) in pairs.items():
         if after < before:
             raise ValueError(f"{name} cannot shrink from {before} to {after}")
-    same = ("n_kv_heads", "head_dim", "vocab_size", "rope_period", "rope_multipliers")
+    same = ["n_kv_heads", "head_dim", "vocab_size", "rope_period", "rope_multipliers"]
+    if small.ngram_orders:  # tables can be added, not reshaped
+        same += ["ngram_orders", "ngram_bits", "ngram_width"]
     for name in same:
         if getattr(small, name) != getattr(config, name):
             raise ValueError(f"{name} cannot change: {getattr(small, name)}")
@@ -55,6 +57,10 @@ def grow(old: ByteTransformer, config: ModelConfig) -> ByteTransformer:
         new.embed.weight[:, :d] = old.embed.weight
         new.head.weight.zero_()
         new.head.weight[:, :d] = old.head.weight * scale
+        if old.ngrams is not None and new.ngrams is not None:
+            new.ngrams.table.weight.copy_(old.ngrams.table.weight)
+            new.ngrams.proj.weight[:d] = old.ngrams.proj.weight
+            new.ngrams.proj.weight[d:] = 0
         places = layer_places(len(small.windows), len(config.windows))
         for number, place in enumerate(places):
             source, target = cast(Block, old.blocks[number]), cast(Block, new.blocks[place])

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nncodec.config import ModelConfig
+from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.errors import InvalidModelError
-from nncodec.numerics import rope_table
+from nncodec.numerics import ngram_row, rope_table
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -108,6 +108,37 @@ class Block(nn.Module):
         return x + y
 
 
+class NgramEmbedding(nn.Module):
+    """What the last few tokens mean together: a row of a table for every order, then one matrix.
+
+    Hashed n-gram embeddings (Pagnoni et al., "Byte Latent Transformer", 2024, section 3.2.1), with
+    narrow rows of ``ngram_width`` W side by side. Rows are read, not multiplied: parameters at next
+    to no time.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.orders, self.bits = config.ngram_orders, config.ngram_bits
+        self.table = nn.Embedding(config.ngram_rows, config.ngram_width)
+        width = len(self.orders) * config.ngram_width
+        self.proj = nn.Linear(width, config.d_model, bias=False)
+
+    def rows(self, tokens: Tensor) -> Tensor:
+        """(B, T) tokens -> (B, T, orders) row numbers; before the first token there were marks."""
+        T, past = tokens.shape[1], max(self.orders) - 1
+        whole = F.pad(tokens, (past, 0), value=BEGIN_OF_BLOCK)
+        rows = []
+        for k, order in enumerate(self.orders):
+            gram = [whole[:, past - i : past - i + T] for i in reversed(range(order))]
+            rows.append((k << self.bits) + ngram_row(gram, self.bits))
+        return torch.stack(rows, -1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.table(self.rows(tokens)).flatten(2)  # (B, T, orders * W)
+        y: Tensor = self.proj(x)  # (B, T, D)
+        return y
+
+
 class ByteTransformer(nn.Module):
     """Next-byte logits for sequences of bytes and ``BEGIN_OF_BLOCK`` marks."""
 
@@ -120,6 +151,7 @@ class ByteTransformer(nn.Module):
         self.config = config
         D = config.d_model
         self.embed = nn.Embedding(config.vocab_size, D)
+        self.ngrams = NgramEmbedding(config) if config.ngram_orders else None
         self.blocks = nn.ModuleList(Block(config, w) for w in config.windows)
         self.head = nn.Linear(D, 256, bias=False)
         for name in ("cos_table", "sin_table"):
@@ -141,7 +173,7 @@ class ByteTransformer(nn.Module):
         for name, p in self.named_parameters():
             if name.startswith("embed"):
                 nn.init.normal_(p)
-            elif name.endswith(("out.weight", "down.weight", "head.weight")):
+            elif name.endswith(("out.weight", "down.weight", "head.weight", "table.weight")):
                 nn.init.zeros_(p)  # every block starts as the identity (muP-like, modded-nanogpt)
             elif p.ndim == 2:
                 nn.init.uniform_(p, -(3**0.5) * D**-0.5, 3**0.5 * D**-0.5)
@@ -152,6 +184,8 @@ class ByteTransformer(nn.Module):
         ``start`` is the position of ``tokens[:, 0]``; only differences of positions matter.
         """
         x = self.embed(tokens)  # (B, T, D)
+        if self.ngrams is not None:
+            x = x + self.ngrams(tokens)
         t = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         angle = (t[:, None] * self.turns) % self.config.rope_period  # (T, C/2)
         cos = self.cos_table[angle][:, None].to(x.dtype)  # (T, 1, C/2): one for all heads

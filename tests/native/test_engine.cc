@@ -31,7 +31,7 @@ Matrix random_matrix(int out, int in) {
 }
 
 Model random_model(int d_model, int kv_heads, int group, int head_dim, int d_ff,
-                   const std::vector<int>& windows) {
+                   const std::vector<int>& windows, const std::vector<int32_t>& orders = {}) {
   Model m;
   m.d_model = d_model;
   m.n_kv_heads = kv_heads;
@@ -53,6 +53,10 @@ Model random_model(int d_model, int kv_heads, int group, int head_dim, int d_ff,
                         std::vector<float>(static_cast<std::size_t>(m.n_heads), 0.2f), window});
   }
   m.head = random_matrix(256, d_model);
+  if (orders.empty()) return m;
+  m.ngrams = {orders, 3, 5, {}, random_matrix(d_model, 5 * static_cast<int>(orders.size()))};
+  m.ngrams.table.resize(8 * 5 * orders.size());
+  for (int8_t& code : m.ngrams.table) code = static_cast<int8_t>(draw(-127, 127));
   return m;
 }
 
@@ -165,7 +169,7 @@ int main(int argc, char** argv) {
   }
   const Model models[] = {
       random_model(32, 1, 2, 16, 64, {4, 16}),
-      random_model(30, 2, 1, 6, 50, {1, 33}),  // nothing is a multiple of 4 or 16
+      random_model(30, 2, 1, 6, 50, {1, 33}, {2, 8, 1}),  // nothing is a multiple of 4 or 16
       random_model(64, 1, 3, 10, 70, {70}),
   };
   for (const Model& model : models) {
