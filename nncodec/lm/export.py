@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nncodec.errors import InvalidModelError
 from nncodec.lm.model import Block, ByteTransformer
+from nncodec.lm.rounding import steps
 from nncodec.weights import MAX_SCALE, MIN_SCALE, EngineModel, Tensors
 
 LOG2_E = math.log2(math.e)
@@ -20,10 +21,9 @@ VALUE_HEADROOM = 1.1  # calibrated absmax of the attention values, times this, b
 
 def quantize_rows(weight: Tensor) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Symmetric int8 per output channel: (out, in) -> codes (out, in), scales (out,)."""
-    top = weight.abs().amax(1).clamp(min=127 * MIN_SCALE)
-    scale = top / 127
-    codes = (weight / scale[:, None]).round().clamp(-127, 127)
-    return codes.to(torch.int8).numpy(), scale.float().numpy()
+    scale = steps(weight, 1)
+    codes = (weight / scale).round().clamp(-127, 127)
+    return codes.to(torch.int8).numpy(), scale[:, 0].float().numpy()
 
 
 def blocks(model: ByteTransformer) -> list[Block]:
@@ -72,19 +72,15 @@ def export(model: ByteTransformer, calibration: npt.NDArray[np.int64]) -> Engine
     put("embed", model.embed.weight)
     put("head", model.head.weight, LOG2_E)
     if model.ngrams is not None:
-        # One step a table, folded into the projection's columns.
-        table = model.ngrams.table.weight.view(len(config.ngram_orders), -1, config.ngram_width)
-        step = table.abs().amax((1, 2), keepdim=True).clamp(min=127 * MIN_SCALE) / 127
-        codes = (table / step).round().clamp(-127, 127).to(torch.int8)
-        tensors["ngrams.table"] = codes.flatten(0, 1).numpy()
-        columns = step.flatten().repeat_interleave(config.ngram_width)
-        put("ngrams.proj", model.ngrams.proj.weight * columns)
+        table, matrix = model.ngrams.fold()
+        tensors["ngrams.table"] = table.round().clamp(-127, 127).to(torch.int8).numpy()
+        put("ngrams.proj", matrix)
     ranges = value_ranges(model, torch.from_numpy(calibration))
     for i, (block, top) in enumerate(zip(blocks(model), ranges, strict=True)):
         qkv = block.attention.qkv.weight
         # Value of one code, by channel. A channel that was silent in calibration still needs a
         # scale (its row's, over this) that exact arithmetic allows.
-        row_scale = qkv[-values:].abs().amax(1).clamp(min=127 * MIN_SCALE) / 127
+        row_scale = steps(qkv[-values:], 1)[:, 0]
         step = torch.maximum(top * (VALUE_HEADROOM / 127), row_scale * (2 / MAX_SCALE))
         factor = torch.ones(len(qkv))
         factor[-values:] = 1 / step

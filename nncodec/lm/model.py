@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.errors import InvalidModelError
+from nncodec.lm.rounding import Embedding, Linear, rounded, steps
 from nncodec.numerics import ngram_row, rope_table
 
 
@@ -69,15 +70,18 @@ class Attention(nn.Module):
         super().__init__()
         self.H, self.G, self.C = config.n_heads, config.n_kv_heads, config.head_dim
         self.window = window
-        self.qkv = nn.Linear(config.d_model, (self.H + 2 * self.G) * self.C, bias=False)
-        self.out = nn.Linear(self.H * self.C, config.d_model, bias=False)
+        self.qkv = Linear(config.d_model, (self.H + 2 * self.G) * self.C)
+        self.out = Linear(self.H * self.C, config.d_model)
         self.gain = nn.Parameter(torch.ones(self.H))  # sharpness of each head's scores
+        self.rounding = False
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, self.H + 2 * self.G, self.C)
         qk, v = torch.split(qkv, [self.H + self.G, self.G], dim=2)
         qk = rms_norm(rotate(qk, cos, sin))
+        if self.rounding:  # values by channel, over the batch: export calibrates them so
+            qk, v = rounded(qk, -1), rounded(v, 0, 1)
         q, k = torch.split(qk, [self.H, self.G], dim=2)
         q = q * (self.gain * self.C**-0.5).to(q.dtype)[:, None]
         y = windowed_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), self.window)
@@ -88,8 +92,8 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.up = Linear(config.d_model, config.d_ff)
+        self.down = Linear(config.d_ff, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.down(F.relu(self.up(x)).square())  # (B, T, D) -> (B, T, F) -> (B, T, D)
@@ -116,12 +120,17 @@ class NgramEmbedding(nn.Module):
     to no time.
     """
 
+    rounding = False
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.orders, self.bits = config.ngram_orders, config.ngram_bits
-        self.table = nn.Embedding(config.ngram_rows, config.ngram_width)
-        width = len(self.orders) * config.ngram_width
-        self.proj = nn.Linear(width, config.d_model, bias=False)
+        self.orders, self.bits, self.width = (
+            config.ngram_orders,
+            config.ngram_bits,
+            config.ngram_width,
+        )
+        self.table = nn.Embedding(config.ngram_rows, self.width)
+        self.proj = nn.Linear(len(self.orders) * self.width, config.d_model, bias=False)
 
     def rows(self, tokens: Tensor) -> Tensor:
         """(B, T) tokens -> (B, T, orders) row numbers; before the first token there were marks."""
@@ -133,10 +142,25 @@ class NgramEmbedding(nn.Module):
             rows.append((k << self.bits) + ngram_row(gram, self.bits))
         return torch.stack(rows, -1)
 
+    def steps(self) -> Tensor:
+        """What an int8 code of a table is worth, one step a table: (orders, 1, 1)."""
+        return steps(self.table.weight.view(len(self.orders), -1, self.width), 1, 2)
+
+    def fold(self) -> tuple[Tensor, Tensor]:
+        """Tables in units of their steps, and the matrix that takes them: all an engine needs."""
+        unit = self.steps()
+        table = self.table.weight.view(len(self.orders), -1, self.width) / unit
+        columns = unit.flatten().repeat_interleave(self.width)
+        return table.flatten(0, 1), self.proj.weight * columns
+
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.table(self.rows(tokens)).flatten(2)  # (B, T, orders * W)
-        y: Tensor = self.proj(x)  # (B, T, D)
-        return y
+        """(B, T) tokens -> (B, T, D)."""
+        rows = self.rows(tokens)
+        table, matrix = self.table.weight, self.proj.weight
+        if self.rounding:
+            table, matrix = self.fold()
+            table, matrix = table + (table.round() - table).detach(), rounded(matrix, 1)
+        return F.linear(F.embedding(rows, table).flatten(2), matrix)
 
 
 class ByteTransformer(nn.Module):
@@ -150,10 +174,10 @@ class ByteTransformer(nn.Module):
         super().__init__()
         self.config = config
         D = config.d_model
-        self.embed = nn.Embedding(config.vocab_size, D)
+        self.embed = Embedding(config.vocab_size, D)
         self.ngrams = NgramEmbedding(config) if config.ngram_orders else None
         self.blocks = nn.ModuleList(Block(config, w) for w in config.windows)
-        self.head = nn.Linear(D, 256, bias=False)
+        self.head = Linear(D, 256)
         for name in ("cos_table", "sin_table"):
             self.register_buffer(name, torch.empty(config.rope_period), persistent=False)
         turns = torch.empty(config.head_dim // 2, dtype=torch.int64)
