@@ -13,6 +13,7 @@ from typing import Any
 
 from nncodec.errors import InvalidModelError
 
+CONFIG_FILE = "config.json"
 MODEL_TYPE = "nncodec"
 BEGIN_OF_BLOCK = 256  # input-only symbol; it is never predicted, so the alphabet coded has 256
 VOCAB_SIZE = 257
@@ -175,7 +176,7 @@ class ModelConfig:
     @classmethod
     def load(cls, folder: Path) -> ModelConfig:
         """Read ``folder/config.json``. Raises InvalidModelError if it is absent or unusable."""
-        path = folder / "config.json"
+        path = folder / CONFIG_FILE
         try:
             values = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -186,7 +187,7 @@ class ModelConfig:
 
     def save(self, folder: Path) -> None:
         text = json.dumps(self.to_dict(), indent=2) + "\n"
-        (folder / "config.json").write_text(text, "utf-8")
+        (folder / CONFIG_FILE).write_text(text, "utf-8")
 
 
 def geometric_multipliers(period: int, pairs: int) -> tuple[int, ...]:

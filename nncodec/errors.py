@@ -25,3 +25,7 @@ class ModelNotFoundError(NNCodecError):
 
 class InvalidModelError(NNCodecError):
     """A model folder exists but cannot be used: wrong shapes, NaN, or fields out of range."""
+
+
+class HubError(NNCodecError):
+    """The Hugging Face hub did not give or take what was asked for."""

@@ -50,12 +50,17 @@ def find(name: str) -> EngineModel:
 
     Raises ModelNotFoundError if there is none, InvalidModelError if it cannot be used.
     """
+    return EngineModel.load(locate(name))
+
+
+def locate(name: str) -> Path:
+    """The folder meant by a model's name or by a path. Raises ModelNotFoundError."""
     for model in installed():
         if model.name == name:
-            return EngineModel.load(model.folder)
+            return model.folder
     folder = Path(name)
     if (folder / WEIGHTS_FILE).is_file():
-        return EngineModel.load(folder)
+        return Path(os.path.abspath(folder))  # so that it has a name, also if it was given as "."
     names = ", ".join(sorted({m.name for m in installed()})) or "none"
     raise ModelNotFoundError(
         f"no model named {name!r}: installed are {names}; give one of these or a model's folder"
@@ -80,5 +85,6 @@ def find_by_id(model_id: bytes) -> EngineModel:
     places = ", ".join(str(p) for p in search_path())
     raise ModelNotFoundError(
         f"made with model {model_id.hex()}, which is not installed; "
-        f"put its folder into one of {places}"
+        f"get it with nncodec models pull REPO --id {model_id.hex()}, "
+        f"or put its folder into one of {places}"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from nncodec.config import ModelConfig
@@ -22,6 +22,7 @@ from nncodec.errors import InvalidModelError
 from nncodec.numerics import NUMERIC_VERSION
 
 WEIGHTS_FILE = "engine.safetensors"
+FLOAT_FILE = "model.safetensors"  # the checkpoint they were made from; no engine reads it
 MAX_SCALE = 2.0**4  # keeps every product of the forward pass below 2^127: no infinities
 MIN_SCALE = 2.0**-40  # smaller ones could make denormal products, which some hardware flushes
 
@@ -113,3 +114,17 @@ class EngineModel:
             raise InvalidModelError(f"{folder}: {error}") from error
         except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidModelError(f"{folder / WEIGHTS_FILE}: cannot be read ({error})") from error
+
+
+def read_record(folder: Path) -> dict[str, str]:
+    """What ``save`` wrote into the file about it: ``numeric_version`` and ``model_id``.
+
+    Claims, to be compared with the contents and never used instead of them. Raises
+    InvalidModelError if the file cannot be read.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise InvalidModelError(f"{path}: cannot be read ({error})") from error

@@ -1,4 +1,4 @@
-"""Write models/MANIFEST.json from the folders beside it: name, id, numeric version, sizes.
+"""Write models/MANIFEST.json from the folders beside it: name, id, numeric version, sizes, hashes.
 
 usage: python scripts/make_manifest.py [--check]
 """
@@ -10,33 +10,21 @@ import json
 import sys
 from pathlib import Path
 
-from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import WEIGHTS_FILE, EngineModel
+from nncodec.manifest import MANIFEST_FILE, describe
+from nncodec.weights import WEIGHTS_FILE
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 def manifest() -> str:
-    rows = []
-    for path in sorted(MODELS.glob(f"*/{WEIGHTS_FILE}")):
-        model = EngineModel.load(path.parent)
-        rows.append(
-            {
-                "name": path.parent.name,
-                "id": model.model_id.hex(),
-                "numeric_version": NUMERIC_VERSION,
-                "parameters": model.parameters,
-                "bytes": path.stat().st_size,
-                "licence": "Apache-2.0",
-            }
-        )
+    rows = [describe(path.parent) for path in sorted(MODELS.glob(f"*/{WEIGHTS_FILE}"))]
     return json.dumps(rows, indent=2) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="fail if the file is out of date")
-    path = MODELS / "MANIFEST.json"
+    path = MODELS / MANIFEST_FILE
     if not parser.parse_args().check:
         path.write_text(manifest(), "utf-8")
     elif path.read_text("utf-8") != manifest():

@@ -78,3 +78,12 @@ def model_home(
         patch.delenv("NNCODEC_THREADS", raising=False)
         patch.setenv("OMP_NUM_THREADS", "1")  # of subprocesses
         yield home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty ``$NNCODEC_HOME``."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("NNCODEC_HOME", str(path))
+    return path

@@ -327,6 +327,13 @@ USAGE_ERRORS: list[Sequence[str]] = [
     ("compress", "-T", "many", "a"),
     ("info",),
     ("info", "--engine", "a.nnc"),
+    ("models", "no-such"),
+    ("models", "show"),
+    ("models", "push", "tiny"),
+    ("models", "--json", "list"),
+    ("models", "pull", "user/repo", "--name", "../x"),
+    ("models", "pull", "user/repo", "--id", "abcd"),
+    ("models", "pull", "user/repo", "--id", "z" * 32),
     ("bench",),
     ("bench", "a"),
     ("bench", "--engine", "--bytes", "0"),
@@ -467,16 +474,6 @@ def test_bench_errors(tmp_path: Path) -> None:
     assert_one_error(cli(*BENCH, tmp_path / "none"), tmp_path / "none", "no such file")
     assert_one_error(cli("bench", "--engine", "-m", "none"), "engine", "no model named 'none'")
     assert_one_error(cli(*BENCH, "--isa", "sse9"), "engine", "choose one of")
-
-
-def test_models(model_home: Path, tiny_model: EngineModel) -> None:
-    rows = json.loads(cli("models", "--json").out)
-    row = next(r for r in rows if r["name"] == "tiny")
-    assert row["id"] == tiny_model.model_id.hex()
-    assert row["folder"] == str(model_home / "tiny")
-    assert row["parameters"] == tiny_model.parameters
-    table = cli("models").out.decode()
-    assert tiny_model.model_id.hex() in table
 
 
 def test_version() -> None:

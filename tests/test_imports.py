@@ -24,6 +24,8 @@ COMMANDS = [
     ["info", "stored.nnc"],
     ["info", "--engine"],
     ["models", "--json"],
+    ["models", "show", "tiny"],
+    ["models", "verify", "tiny"],
     ["compress", "-m", "tiny", "text", "-o", "new.nnc"],
     ["decompress", "coded.nnc", "-o", "back"],
     ["test", "coded.nnc"],

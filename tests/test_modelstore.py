@@ -31,15 +31,6 @@ def install(model: EngineModel, folder: Path) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty ``$NNCODEC_HOME``."""
-    path = tmp_path / "home"
-    path.mkdir()
-    monkeypatch.setenv("NNCODEC_HOME", str(path))
-    return path
-
-
-@pytest.fixture
 def package(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the folder that ships with the package, searched before ``home``."""
     path = tmp_path / "package" / "models"
@@ -84,6 +75,7 @@ def test_no_models_at_all(package: Path, home: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="00" * 16) as caught:
         modelstore.find_by_id(bytes(16))
     assert str(home) in str(caught.value)
+    assert f"nncodec models pull REPO --id {'00' * 16}" in str(caught.value)
     shutil.rmtree(home)
     assert list(modelstore.installed()) == []
 

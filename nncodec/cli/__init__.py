@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import typer
 
 
-TAKE_A_VALUE = ("-o", "--output", "-m", "--model", "-T", "--threads", "-l", "--level")
+TAKE_A_VALUE = ("-o", "--output", "-m", "--model", "-T", "--threads", "-l", "--level", "--message")
 
 
 def main() -> None:
@@ -44,9 +44,10 @@ def main() -> None:
 
 def keep_only(app: typer.Typer, name: list[str]) -> None:
     """Leave out the other commands: typer makes a pydantic validator for every option of each."""
-    commands = app.registered_commands
-    chosen = [c for c in commands if c.callback and [c.callback.__name__] == name]
-    app.registered_commands = chosen or commands
+    commands = [c for c in app.registered_commands if c.callback and [c.callback.__name__] == name]
+    groups = [g for g in app.registered_groups if [g.name] == name]
+    if commands or groups:
+        app.registered_commands, app.registered_groups = commands, groups
 
 
 def level_options(arguments: list[str]) -> list[str]:

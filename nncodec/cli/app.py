@@ -12,7 +12,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.blocks import BLOCK_SIZE
-from nncodec.cli import files
+from nncodec.cli import files, models
+from nncodec.cli.common import AsJson, each, show
 from nncodec.errors import NNCodecError
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Lossless compression of any file by a small neural network with exact arithmetic.",
 )
+app.add_typer(models.app, name="models")
 
 # typer evaluates these at run time, so they keep Optional, which every supported Python accepts.
 Files = Annotated[Optional[list[str]], typer.Argument(help="Files; - or none is stdin.")]
@@ -62,27 +64,6 @@ Threads = Annotated[
 ]
 Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="No summary, no bar.")]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
-
-
-def each(names: list[str], work: Callable[[str], None]) -> None:
-    """Do every file; a failure is one line naming it, the rest go on, and the exit code is 1."""
-    done = [attempt(name, work) for name in names]  # not lazily: every file gets its turn
-    if not all(done):
-        raise typer.Exit(1)
-
-
-def attempt(name: str, work: Callable[[str], None]) -> bool:
-    try:
-        work(name)
-    except BrokenPipeError:
-        raise
-    except (NNCodecError, OSError, MemoryError) as error:
-        shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
-        why = " ".join(str(error).split()) or type(error).__name__
-        print(f"nncodec: {shown}: {why}", file=sys.stderr)
-        return False
-    return True
 
 
 def check_outputs(names: list[str], output: str | None, stdout: bool) -> None:
@@ -303,50 +284,6 @@ def bench(
         each(inputs or ["engine"], measure_engine)
     else:
         each(["ablate"], measure_parts)
-
-
-@app.command()
-def models(as_json: AsJson = False) -> None:
-    """List the installed models."""
-    from nncodec import modelstore
-    from nncodec.cli import commands
-    from nncodec.weights import EngineModel
-
-    rows: list[dict[str, Any]] = []
-
-    def work(folder: str) -> None:
-        model = EngineModel.load(Path(folder))
-        rows.append(
-            {
-                "name": Path(folder).name,
-                "id": model.model_id.hex(),
-                "parameters": model.parameters,
-                "bytes": sum(value.nbytes for value in model.tensors.values()),
-                "folder": folder,
-            }
-        )
-
-    folders = [str(model.folder) for model in modelstore.installed()]
-    show(folders, work, rows, commands.MODEL_COLUMNS, as_json)
-
-
-def show(
-    names: list[str],
-    work: Callable[[str], None],
-    rows: list[dict[str, Any]],
-    columns: dict[str, Callable[..., str]],
-    as_json: bool,
-) -> None:
-    """Collect rows with ``work`` and print what came together, also when some names failed."""
-    from nncodec.cli.commands import show_table
-
-    try:
-        each(names, work)
-    finally:
-        if as_json:
-            print(json.dumps(rows, indent=2))
-        elif rows:
-            show_table(rows, columns)
 
 
 @app.command()

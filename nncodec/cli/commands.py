@@ -154,11 +154,3 @@ ENGINE_COLUMNS: dict[str, Callable[[Row], str]] = {
     "numeric version": lambda r: f"{r['numeric_version']}",
     "nncodec": lambda r: r["version"],
 }
-
-MODEL_COLUMNS: dict[str, Callable[[Row], str]] = {
-    "name": lambda r: r["name"],
-    "parameters": lambda r: f"{r['parameters']}",
-    "bytes": lambda r: f"{r['bytes']}",
-    "id": lambda r: r["id"],
-    "folder": lambda r: r["folder"],
-}

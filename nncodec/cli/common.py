@@ -1,0 +1,57 @@
+"""What every command shares: each file in turn, one line an error, rows as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from nncodec.cli import files
+from nncodec.errors import NNCodecError
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
+
+
+def each(names: list[str], work: Callable[[str], None]) -> None:
+    """Do every file; a failure is one line naming it, the rest go on, and the exit code is 1."""
+    done = [attempt(name, work) for name in names]  # not lazily: every file gets its turn
+    if not all(done):
+        raise typer.Exit(1)
+
+
+def attempt(name: str, work: Callable[[str], None]) -> bool:
+    try:
+        work(name)
+    except BrokenPipeError:
+        raise
+    except (NNCodecError, OSError, MemoryError) as error:
+        shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
+        why = " ".join(str(error).split()) or type(error).__name__
+        print(f"nncodec: {shown}: {why}", file=sys.stderr)
+        return False
+    return True
+
+
+def show(
+    names: list[str],
+    work: Callable[[str], None],
+    rows: list[dict[str, Any]],
+    columns: dict[str, Callable[..., str]] | None,
+    as_json: bool,
+) -> None:
+    """Collect rows with ``work`` and print what came together, also when some names failed.
+
+    Without ``columns`` there is only the JSON: ``work`` itself prints what people read.
+    """
+    from nncodec.cli.commands import show_table
+
+    try:
+        each(names, work)
+    finally:
+        if as_json:
+            print(json.dumps(rows, indent=2))
+        elif rows and columns:
+            show_table(rows, columns)
