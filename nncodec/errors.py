@@ -25,3 +25,7 @@ class ModelNotFoundError(NNCodecError):
 
 class InvalidModelError(NNCodecError):
     """A model folder exists but cannot be used: wrong shapes, NaN, or fields out of range."""
+
+
+class UnknownDomainError(NNCodecError, ValueError):
+    """A mix names a domain that the corpus lacks, or gives one that it holds no weight."""
