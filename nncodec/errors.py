@@ -29,3 +29,7 @@ class InvalidModelError(NNCodecError):
 
 class HubError(NNCodecError):
     """The Hugging Face hub did not give or take what was asked for."""
+
+
+class UnknownDomainError(NNCodecError, ValueError):
+    """A mix names a domain that the corpus lacks, or gives one that it holds no weight."""

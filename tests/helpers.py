@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,23 @@ def forge(body: bytes, flags: int = 0, version: int = 0, magic: bytes = MAGIC) -
     """A header with any ``body`` and the right checksum, so that only the body is at fault."""
     header = magic + bytes((version, flags)) + body
     return header + header_checksum(header)
+
+
+def write_domain(folder: Path, name: str, documents: Sequence[bytes]) -> None:
+    """Documents, each closed by a separator, and where they start and the last one ends."""
+    ends = np.cumsum([0] + [len(d) + 1 for d in documents])
+    (folder / f"{name}.bin").write_bytes(b"".join(d + b"\0" for d in documents))
+    (folder / f"{name}.idx").write_bytes(ends.astype("<u8").tobytes())
+
+
+def write_corpus(folder: Path) -> Path:
+    """Two domains to train on, one of them held out too."""
+    folder.mkdir()
+    lines = TEXT.splitlines()
+    write_domain(folder, "en_books", lines * 5)
+    write_domain(folder, "code", [JSON, JSON[:100], b""])
+    write_domain(folder, "en_books.valid", lines)
+    return folder
 
 
 def run_python(code: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:

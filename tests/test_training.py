@@ -7,6 +7,8 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,40 +19,42 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from helpers import JSON, TEXT, TINY, tiny_float_model
+from helpers import JSON, TEXT, TINY, tiny_float_model, write_corpus, write_domain
 from safetensors.torch import load_file
 
 import nncodec
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
-from nncodec.errors import InvalidModelError
+from nncodec.errors import InvalidModelError, UnknownDomainError
 from nncodec.lanes import Coder
-from nncodec.lm.data import DEFAULT_MIX, BatchSampler, Domain, load_domains, mix_for
+from nncodec.lm.data import (
+    DEFAULT_MIX,
+    BatchSampler,
+    Domain,
+    load_domains,
+    mix_for,
+    parse_mix,
+)
 from nncodec.lm.export import export
 from nncodec.lm.grow import grow
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.run import export_folder
-from nncodec.lm.train import Budget, TrainConfig, byte_loss, check_plan, make_optimizers, train
+from nncodec.lm.train import (
+    Budget,
+    Checkpoint,
+    TrainConfig,
+    byte_loss,
+    check_plan,
+    make_optimizers,
+    train,
+)
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)
 
 
-def write_domain(folder: Path, name: str, documents: list[bytes]) -> None:
-    """Documents, each closed by a separator, and where they start and the last one ends."""
-    ends = np.cumsum([0] + [len(d) + 1 for d in documents])
-    (folder / f"{name}.bin").write_bytes(b"".join(d + b"\0" for d in documents))
-    (folder / f"{name}.idx").write_bytes(ends.astype("<u8").tobytes())
-
-
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    folder = tmp_path / "corpus"
-    folder.mkdir()
-    lines = TEXT.splitlines()
-    write_domain(folder, "en_books", lines * 5)
-    write_domain(folder, "code", [JSON, JSON[:100], b""])
-    write_domain(folder, "en_books.valid", lines)
-    return folder
+    return write_corpus(tmp_path / "corpus")
 
 
 def test_domains_are_told_from_held_out_ones(corpus: Path) -> None:
@@ -58,22 +62,30 @@ def test_domains_are_told_from_held_out_ones(corpus: Path) -> None:
     assert [d.name for d in load_domains(corpus, "valid")] == ["en_books"]
 
 
-def test_separators_become_marks(tmp_path: Path) -> None:
+def chances(*values: float) -> Callable[[], float]:
+    """These, one after the other; more draws than values are an error."""
+    return iter(values).__next__
+
+
+def test_windows_go_on_with_documents_drawn(tmp_path: Path) -> None:
     write_domain(tmp_path, "code", [b"abc", b"", b"de"])
     domain = load_domains(tmp_path)[0]
     mark = BEGIN_OF_BLOCK
     a, b, c, d, e = b"abcde"
-    whole = [mark, a, b, c, mark, mark, d, e]
-    assert domain.window(0, 8).tolist() == whole
-    for at in range(1, 6):  # a window that starts anywhere sees the same bytes and marks
-        assert domain.window(at, 8 - at).tolist() == [mark, *whole[at + 1 :]]
-    assert domain.window(0, 9).tolist() == [*whole, mark]  # the last document is closed too
-    assert domain.window(5, 6).tolist() == [mark, d, e, mark, mark, mark]
+    first, second, third = 0.0, 0.4, 0.99
+    assert domain.window(0, 4, chances()).tolist() == [mark, a, b, c]
+    assert domain.window(0, 8, chances(third)).tolist() == [mark, a, b, c, mark, d, e, mark]
+    assert domain.window(1, 7, chances(first)).tolist() == [mark, b, c, mark, a, b, c]
+    # An empty document is a mark, and a window may begin at the byte that closes one.
+    assert domain.window(3, 5, chances(second, third)).tolist() == [mark, mark, mark, d, e]
+    assert domain.window(4, 3, chances(third)).tolist() == [mark, mark, d]
+    assert domain.window(7, 3, chances(first)).tolist() == [mark, mark, a]
 
 
 def test_a_zero_inside_a_document_is_no_mark(tmp_path: Path) -> None:
     write_domain(tmp_path, "binary", [b"\0\1\0", b"\2"])
-    assert load_domains(tmp_path)[0].window(0, 6).tolist() == [256, 0, 1, 0, 256, 2]
+    window = load_domains(tmp_path)[0].window(0, 6, chances(0.5))
+    assert window.tolist() == [256, 0, 1, 0, 256, 2]
 
 
 def sampler(corpus: Path, seed: int = 3) -> BatchSampler:
@@ -88,6 +100,32 @@ def test_batches_do_not_depend_on_history(corpus: Path) -> None:
         assert a.tolist() == b.tolist()
     assert len({batch.tobytes() for batch in forwards}) == 8
     assert sampler(corpus, seed=4).batch(0).tolist() != forwards[0].tolist()
+
+
+def test_rows_are_those_of_the_whole_batch(corpus: Path) -> None:
+    """What several processes draw together is what one would draw."""
+    whole = sampler(corpus)
+    for cursor in range(5):
+        parts = [sampler(corpus).batch(cursor, slice(i, i + 2)) for i in (0, 2, 4)]
+        assert np.concatenate(parts).tolist() == whole.batch(cursor).tolist()
+
+
+def test_any_byte_may_open_a_window_and_any_document_follow_one(tmp_path: Path) -> None:
+    documents = [bytes([i]) * (i + 1) for i in range(8)]
+    write_domain(tmp_path, "code", documents)
+    domains = load_domains(tmp_path)
+    draws = BatchSampler(domains, {"code": 1.0}, batch=400, length=24, seed=1)
+    rows = np.concatenate([draws.batch(i) for i in range(10)])
+    opened, followed = Counter(rows[:, 1].tolist()), Counter()
+    for row in rows:
+        marks = np.flatnonzero(row[:-1] == BEGIN_OF_BLOCK)[1:]
+        followed.update(row[marks + 1].tolist())
+    size = len(domains[0].data)
+    for i, document in enumerate(documents):
+        share = 0.9 * len(document) / size + 0.1 / len(documents)
+        assert abs(opened[i] / len(rows) - share) < 0.025, i
+        # A document of one byte follows as often as one of eight.
+        assert abs(followed[i] / sum(followed.values()) - 1 / len(documents)) < 0.025, i
 
 
 def test_batches_are_tokens(corpus: Path) -> None:
@@ -109,13 +147,31 @@ def test_windows_start_at_documents_now_and_then(corpus: Path) -> None:
 def test_every_domain_is_drawn(corpus: Path) -> None:
     batch = np.concatenate([sampler(corpus).batch(i) for i in range(20)])
     braces = (batch == ord("{")).any(1)
-    assert 0.2 < braces.mean() < 0.8
+    assert 0.1 < braces.mean() < 0.8
 
 
 def test_a_domain_without_a_weight_is_an_error(corpus: Path) -> None:
     write_domain(corpus, "martian", [b"x"])
-    with pytest.raises(ValueError, match="martian"):
+    with pytest.raises(UnknownDomainError, match="martian"):
         sampler(corpus)
+
+
+def test_a_mix_of_ones_own(corpus: Path) -> None:
+    domains = load_domains(corpus)
+    asked = parse_mix("code=2.5")
+    assert asked == {"code": 2.5}
+    assert parse_mix("code=1,en_books=0") == {"code": 1.0, "en_books": 0.0}
+    assert mix_for(domains, asked) == {"code": 2.5, "en_books": 0.0}
+    draws = BatchSampler(domains, mix_for(domains, asked), batch=50, length=8, seed=0)
+    assert set(draws.batch(0).ravel().tolist()) <= {*JSON, BEGIN_OF_BLOCK}
+    with pytest.raises(UnknownDomainError, match=r"martian.*code.*en_books"):
+        mix_for(domains, {"code": 1.0, "martian": 1.0})
+
+
+@pytest.mark.parametrize("text", ["code", "code=", "code=x", "code=-1", "code=nan", "=1", "a=0"])
+def test_mixes_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        parse_mix(text)
 
 
 def test_a_folder_without_corpora_is_an_error(tmp_path: Path) -> None:
@@ -235,6 +291,22 @@ def test_a_stopped_run_ends_as_an_uninterrupted_one(corpus: Path, tmp_path: Path
         assert (weights(parts)[name] == value).all(), name
 
 
+def test_a_run_pauses_on_its_way(corpus: Path, tmp_path: Path) -> None:
+    """``stop_minutes`` ends it with a checkpoint while the rate is still where the plan has it."""
+    run = tmp_path / "run"
+    paused = replace(SHORT, bytes=0, minutes=1000.0, stop_minutes=1 / 60 / 100)
+    train(fresh_model(), corpus, run, paused, CPU, silent)
+    state = Checkpoint(run).state()
+    assert state is not None
+    assert 0.01 <= state["seconds"] < 60
+    assert (run / "model.safetensors").exists()
+    longer = replace(paused, stop_minutes=(state["seconds"] + 0.01) / 60)
+    train(fresh_model(), corpus, run, longer, CPU, silent)
+    after = Checkpoint(run).state()
+    assert after is not None
+    assert after["step"] > state["step"]
+
+
 def test_a_finished_run_stays_as_it_is(corpus: Path, tmp_path: Path) -> None:
     config = replace(SHORT, bytes=4 * 32 * 5)
     train(fresh_model(), corpus, tmp_path / "run", config, CPU, silent)
@@ -352,7 +424,9 @@ def test_float_model_folder_there_and_back(tmp_path: Path) -> None:
 def test_domain_windows_never_leave_the_data() -> None:
     domain = Domain("code", np.arange(10, dtype=np.uint8), np.array([0, 10]))
     for at in range(10):
-        assert len(domain.window(at, 7)) == 7
+        window = domain.window(at, 7, chances(*[0.0] * 7))
+        assert window.shape == (7,)
+        assert set(window.tolist()) <= {*range(9), BEGIN_OF_BLOCK}
 
 
 def test_own_files_can_be_packed(tmp_path: Path) -> None:

@@ -304,6 +304,9 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
     length: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
+    mix: Annotated[
+        str, typer.Option(help="Draw only from these: domain=weight,... Default: the usual mix.")
+    ] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda; by default what is there.")] = "",
     compile_: Annotated[bool, typer.Option("--compile/--no-compile")] = True,
 ) -> None:
@@ -312,6 +315,7 @@ def train(
         raise typer.BadParameter("give a budget: either --minutes or --megabytes")
 
     def work(name: str) -> None:
+        from nncodec.lm.data import parse_mix
         from nncodec.lm.run import train_and_export
         from nncodec.lm.train import TrainConfig
 
@@ -323,6 +327,7 @@ def train(
             muon_lr=muon_lr,
             adam_lr=adam_lr,
             seed=seed,
+            mix=parse_mix(mix) if mix else None,
             compile=compile_,
         )
         train_and_export(Path(name), run, plan, shape, start, device)

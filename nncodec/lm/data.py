@@ -7,6 +7,8 @@ same with ``.valid`` for held-out documents.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.errors import UnknownDomainError
 
 # Shares of the training bytes by domain: text first, because that is what people compress with a
 # language model, but every kind in it.
@@ -40,14 +43,32 @@ class Domain:
     data: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
 
-    def window(self, at: int, length: int) -> npt.NDArray[np.int64]:
-        """``length`` tokens: the block mark, then bytes from ``at`` with separators as marks."""
-        body = self.data[at : at + length - 1].astype(np.int64)
-        low, high = np.searchsorted(self.offsets, (at + 1, at + len(body) + 1))
-        body[self.offsets[low:high] - 1 - at] = BEGIN_OF_BLOCK  # the byte that closes one
-        tokens = np.full(length, BEGIN_OF_BLOCK, dtype=np.int64)
-        tokens[1 : 1 + len(body)] = body
+    def window(self, at: int, length: int, chance: Callable[[], float]) -> npt.NDArray[np.int64]:
+        """(length,) tokens: a mark, then the bytes from ``at`` to the end of their document.
+
+        A mark and another document follow until the window is full. ``chance`` names each of them
+        by a number in [0, 1): neighbours in a corpus are often alike, which archives' are not.
+        """
+        tokens = np.empty(length, dtype=np.int64)
+        self.fill(tokens, at, chance)
         return tokens
+
+    def fill(self, tokens: npt.NDArray[np.int64], at: int, chance: Callable[[], float]) -> None:
+        """``window`` into an array that is there."""
+        length = len(tokens)
+        tokens[0] = BEGIN_OF_BLOCK
+        end = int(self.offsets[self.offsets.searchsorted(at, "right")])
+        filled = 1
+        while True:
+            size = min(end - at, length - filled)
+            tokens[filled : filled + size] = self.data[at : at + size]
+            filled += size
+            if at + size == end:
+                tokens[filled - 1] = BEGIN_OF_BLOCK  # in place of the byte that closes a document
+            if filled == length:
+                return
+            number = int(chance() * (len(self.offsets) - 1))
+            at, end = int(self.offsets[number]), int(self.offsets[number + 1])
 
 
 def load_domains(folder: Path, split: str = "train") -> list[Domain]:
@@ -62,7 +83,7 @@ def load_domains(folder: Path, split: str = "train") -> list[Domain]:
         if split == "train" and name.endswith(".valid"):
             continue
         offsets = np.fromfile(path.with_suffix(".idx"), dtype="<u8").astype(np.int64)
-        data = np.memmap(path, dtype=np.uint8, mode="r")
+        data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))  # plain arrays slice faster
         if (
             len(offsets) < 2
             or offsets[0] != 0
@@ -76,9 +97,32 @@ def load_domains(folder: Path, split: str = "train") -> list[Domain]:
     return domains
 
 
-def mix_for(domains: list[Domain]) -> dict[str, float]:
-    """Weights of domains: the default ones if they cover all of them, else by size."""
-    if all(d.name in DEFAULT_MIX for d in domains):
+def parse_mix(text: str) -> dict[str, float]:
+    """``domain=weight,...`` as a dictionary. Raises ValueError naming the part that is not so."""
+    mix = {}
+    for part in text.split(","):
+        name, separator, number = part.partition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = -1.0
+        if not (name and separator and 0 <= weight < math.inf):
+            raise ValueError(f"the mix has {part!r}; write domain=weight with a weight from 0 on")
+        mix[name] = weight
+    if not any(mix.values()):
+        raise ValueError(f"the mix {text!r} gives every domain the weight 0")
+    return mix
+
+
+def mix_for(domains: list[Domain], asked: dict[str, float] | None = None) -> dict[str, float]:
+    """Weights of domains: those ``asked`` for, and 0 for the rest; without, the default ones
+    if they cover all domains, else by size. Raises UnknownDomainError."""
+    names = [d.name for d in domains]
+    if asked:
+        if unknown := sorted(asked.keys() - set(names)):
+            raise UnknownDomainError(f"no domain {', '.join(unknown)}; the corpus has {names}")
+        return {name: asked.get(name, 0.0) for name in names}
+    if all(name in DEFAULT_MIX for name in names):
         return DEFAULT_MIX
     return {d.name: float(len(d.data)) for d in domains}
 
@@ -108,24 +152,48 @@ class BatchSampler:
     ) -> None:
         unknown = {d.name for d in domains} - set(mix)
         if unknown:
-            raise ValueError(f"no weight for the domains {sorted(unknown)}; known: {sorted(mix)}")
+            raise UnknownDomainError(
+                f"no weight for the domains {sorted(unknown)}; known: {sorted(mix)}"
+            )
         self.domains, self.batch_size, self.length, self.seed = domains, batch, length, seed
         self.crlf = crlf
-        weights = np.array([mix[d.name] for d in domains])
-        self.weights = weights / weights.sum()
+        cumulative = np.cumsum([mix[d.name] for d in domains])
+        self.cumulative = cumulative / cumulative[-1]
 
-    def batch(self, cursor: int) -> npt.NDArray[np.int64]:
-        """(batch, length) tokens in [0, 256]. Windows start anywhere, a tenth at a document."""
-        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=cursor << 64))
-        rows = []
-        for pick in rng.choice(len(self.domains), self.batch_size, p=self.weights):
-            domain = self.domains[pick]
-            if rng.random() < 0.1:
-                at = int(domain.offsets[rng.integers(len(domain.offsets) - 1)])
+    def batch(self, cursor: int, rows: slice = slice(None)) -> npt.NDArray[np.int64]:
+        """(batch, length) tokens in [0, 256], or only those ``rows`` of them.
+
+        A window starts at any byte of its domain, a tenth at a document's first.
+        """
+        first = np.random.Generator(self._random(cursor, 0))
+        chances = first.random((4, self.batch_size))
+        picks = self.cumulative.searchsorted(chances[0], "right")
+        numbers = range(self.batch_size)[rows]
+        batch = np.empty((len(numbers), self.length), dtype=np.int64)
+        for tokens, row in zip(batch, numbers, strict=True):
+            domain = self.domains[picks[row]]
+            place = float(chances[2, row])
+            if chances[1, row] < 0.1:
+                at = int(domain.offsets[int(place * (len(domain.offsets) - 1))])
             else:
-                at = int(rng.integers(max(1, len(domain.data) - self.length)))
-            row = domain.window(at, self.length)
-            if self.crlf and rng.random() < self.crlf and domain.name != "binary":
-                row = with_crlf(row)
-            rows.append(row)
-        return np.stack(rows)
+                at = int(place * len(domain.data))
+            domain.fill(tokens, at, self._chance(cursor, row))
+            if chances[3, row] < self.crlf and domain.name != "binary":
+                tokens[:] = with_crlf(tokens)
+        return batch
+
+    def _random(self, cursor: int, stream: int) -> np.random.Philox:
+        """Stream 0 draws where the windows start, stream 1 + row that row's further documents."""
+        return np.random.Philox(key=self.seed, counter=(stream << 128) + (cursor << 64))
+
+    def _chance(self, cursor: int, row: int) -> Callable[[], float]:
+        """Numbers in [0, 1) for one row. Most rows need none: the generator is made late."""
+        generator: np.random.Generator | None = None
+
+        def draw() -> float:
+            nonlocal generator
+            if generator is None:
+                generator = np.random.Generator(self._random(cursor, 1 + row))
+            return generator.random()
+
+        return draw

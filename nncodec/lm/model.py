@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.errors import InvalidModelError
+from nncodec.lm.attention import windowed_attention
 from nncodec.lm.rounding import Embedding, Linear, rounded, steps
 from nncodec.numerics import ngram_row, rope_table
 
@@ -32,37 +33,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding (Su et al. 2021) over the two halves of each head."""
     a, b = x.chunk(2, dim=-1)  # (B, T, heads, C/2) each
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
-
-
-def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Causal attention over the last ``window`` positions, as two batched products a chunk.
-
-    q: (B, H, T, C), k and v: (B, G, T, C) -> (B, H, T, C). T is cut into chunks of ``window``;
-    a chunk's queries see its own keys and the previous chunk's, which covers the window exactly.
-    Quicker on a CPU than masked full attention by T / (2 * window).
-    """
-    B, H, T, C = q.shape
-    G = k.shape[1]
-    w = min(window, T)
-    pad = -T % w
-    q, k, v = (F.pad(x, (0, 0, 0, pad)) for x in (q, k, v))
-    n = (T + pad) // w
-    q = q.view(B, G, H // G, n, w, C).transpose(2, 3).reshape(B, G, n, H // G * w, C)
-    k, v = k.view(B, G, n, w, C), v.view(B, G, n, w, C)
-    if n > 1:
-        k, v = (torch.cat((F.pad(x[:, :, :-1], (0, 0, 0, 0, 1, 0)), x), 3) for x in (k, v))
-    row = torch.arange(w, device=q.device)[:, None] + (k.shape[3] - w)
-    col = torch.arange(k.shape[3], device=q.device)[None, :]
-    seen = (col <= row) & (col > row - window)  # (w, keys)
-    if n > 1:  # the first chunk has no previous one
-        first = torch.arange(n, device=q.device)[:, None, None] == 0
-        seen = seen & ~(first & (col < w))  # (n, w, keys)
-    bias = torch.zeros_like(seen, dtype=q.dtype).masked_fill(~seen, float("-inf"))
-    scores = q @ k.transpose(-1, -2)  # (B, G, n, H/G * w, keys)
-    scores = scores.view(B, G, n, H // G, w, -1) + (bias[:, None] if n > 1 else bias)
-    y = scores.softmax(-1).to(v.dtype).view(B, G, n, H // G * w, -1) @ v
-    y = y.view(B, G, n, H // G, w, C).transpose(2, 3).reshape(B, H, n * w, C)
-    return y[:, :, :T]
 
 
 class Attention(nn.Module):

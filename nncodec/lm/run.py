@@ -5,13 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
-
-from nncodec.config import ModelConfig
+from nncodec.lm import distributed
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.export import export
-from nncodec.lm.grow import grow
 from nncodec.lm.model import ByteTransformer
+from nncodec.lm.start import starting_model
 from nncodec.lm.train import TrainConfig, train
 
 CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
@@ -24,17 +22,19 @@ def train_and_export(
 
     ``shape`` is a folder with a config.json, ``start`` one with a model that the new one begins as.
     """
-    torch.manual_seed(plan.seed)
-    if start:
-        old = ByteTransformer.from_pretrained(start)
-        model = grow(old, ModelConfig.load(shape) if shape else old.config)
-    else:
-        model = ByteTransformer(ModelConfig.load(shape) if shape else ModelConfig())
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    print(f"{sum(p.numel() for p in model.parameters())} parameters on {where}", flush=True)
-    scores = train(model, corpus, run, plan, where, lambda line: print(line, flush=True))
-    print("held out, bits per byte: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-    print(f"model id {export_folder(run, corpus, run).hex()}")
+    with distributed.joined(device) as where:
+        main = distributed.world().is_main
+        model = starting_model(plan.seed, shape, start)
+
+        def report(line: str) -> None:
+            if main:
+                print(line, flush=True)
+
+        report(f"{sum(p.numel() for p in model.parameters())} parameters on {where}")
+        scores = train(model, corpus, run, plan, where, report)
+        report("held out, bits per byte: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        if main:
+            report(f"model id {export_folder(run, corpus, run).hex()}")
 
 
 def export_folder(run: Path, corpus: Path, output: Path) -> bytes:

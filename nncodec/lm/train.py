@@ -3,7 +3,8 @@
 Muon (Jordan 2024) for the matrices, AdamW for the rest; constant learning rate, then linear decay
 to zero. The budget is minutes of training or bytes, whichever is given. A run folder holds
 ``metrics.csv``, ``train.json`` and a checkpoint that is replaced atomically, so a killed run
-resumes where it last saved, on the same batches. Runs unchanged on one CPU or one GPU.
+resumes where it last saved, on the same batches. Runs unchanged on one CPU, one GPU, or several
+processes that torchrun started.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.lm import distributed
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.model import ByteTransformer
+from nncodec.lm.prefetch import prefetched
+
+FIRST_SAVE_S = 60.0  # a run that is stopped early leaves something
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class TrainConfig:
     warmup_steps: int = 50
     decay_share: float = 0.5  # last share of the budget, over which the rate falls to zero
     seed: int = 0
+    mix: dict[str, float] | None = None  # weights of domains; None: those of data.mix_for
+    stop_minutes: float = 0.0  # pause there, on the way through ``minutes``; 0: do not
     save_every_s: float = 180.0
     eval_every_s: float = 900.0
     eval_windows: int = 32  # held-out windows a domain
@@ -60,6 +68,10 @@ class Budget:
         if self.config.bytes:
             return min(1.0, seen / self.config.bytes)
         return min(1.0, seconds / (60 * self.config.minutes))
+
+    def goes_on(self, seconds: float, seen: int) -> bool:
+        paused = 0 < 60 * self.config.stop_minutes <= seconds
+        return not paused and self.progress(seconds, seen) < 1.0
 
     def rate(self, progress: float, step: int) -> float:
         """The learning rate's factor: warm-up, plateau, linear decay ("WSD", Hu et al. 2024)."""
@@ -124,17 +136,22 @@ class Checkpoint:
         save_file(tensors, temporary, metadata={"state": json.dumps(state)})
         os.replace(temporary, self.path)
 
+    def state(self) -> dict[str, float] | None:
+        """Step, seconds and bytes of the run that was saved; None if nothing was saved yet."""
+        if not self.path.exists():
+            return None
+        with safe_open(self.path, "pt") as file:
+            state: dict[str, float] = json.loads(file.metadata()["state"])
+        return state
+
     def load(
         self, model: nn.Module, optimizers: list[torch.optim.Optimizer]
     ) -> dict[str, float] | None:
         """Restore in place and return the saved state; None if nothing was saved yet."""
-        if not self.path.exists():
+        state = self.state()
+        if state is None:
             return None
-        from safetensors import safe_open
-
         tensors = load_file(self.path)
-        with safe_open(self.path, "pt") as file:
-            state: dict[str, float] = json.loads(file.metadata()["state"])
         model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
         for i, optimizer in enumerate(optimizers):
             whole = optimizer.state_dict()
@@ -161,7 +178,9 @@ class MetricsLog:
             writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
 
 
-FREE_TO_CHANGE = {"minutes", "bytes", "save_every_s", "eval_every_s", "compile"}
+FREE_TO_CHANGE = {
+    "minutes", "bytes", "stop_minutes", "save_every_s", "eval_every_s", "compile"
+}  # fmt: skip
 
 
 def check_plan(path: Path, config: TrainConfig) -> None:
@@ -188,14 +207,24 @@ def train(
 ) -> dict[str, float]:
     """Train in place until the budget is spent; returns the last held-out bits per byte.
 
-    Resumes from ``run`` if a checkpoint is there. Raises FileNotFoundError if ``corpus`` holds no
-    domains, ValueError for an unusable budget or a damaged index.
+    Resumes from ``run`` if a checkpoint is there. In a group of processes each takes its rows of
+    the same batches; the main one alone writes, and the others return an empty dictionary. Raises
+    FileNotFoundError if ``corpus`` holds no domains, ValueError for an unusable budget, a damaged
+    index or a batch that cannot be split.
     """
     budget = Budget(config)
+    world = distributed.world()
+    say = report if world.is_main else lambda _line: None
+    rows = world.rows(config.batch)
     run.mkdir(parents=True, exist_ok=True)
     domains = load_domains(corpus)
     sampler = BatchSampler(
-        domains, mix_for(domains), config.batch, config.length, config.seed, config.crlf
+        domains,
+        mix_for(domains, config.mix),
+        config.batch,
+        config.length,
+        config.seed,
+        config.crlf,
     )
     held_out = {
         d.name: BatchSampler([d], {d.name: 1.0}, config.eval_windows, config.length, seed=1)
@@ -205,66 +234,85 @@ def train(
     optimizers = make_optimizers(model, config)
     checkpoint = Checkpoint(run)
     state = checkpoint.load(model, optimizers) or {"step": 0, "seconds": 0.0, "bytes": 0}
-    check_plan(run / "train.json", config)
-    model.config.save(run)
+    if world.is_main:
+        check_plan(run / "train.json", config)
+        model.config.save(run)
     log, eval_log = MetricsLog(run / "metrics.csv"), MetricsLog(run / "heldout.csv")
     loss_of: Callable[[Tensor], Tensor] = partial(byte_loss, model)
     if config.compile:
         loss_of = torch.compile(loss_of)
     autocast = torch.autocast(device.type, dtype=torch.bfloat16)
+    on_gpu = device.type == "cuda"
 
     step, seen = int(state["step"]), int(state["bytes"])
     begun = time.monotonic() - state["seconds"]
-    elapsed = state["seconds"]
-    saved = evaluated = reported = elapsed
+    elapsed = world.agree(state["seconds"])
+    evaluated = reported = elapsed
+    saved = elapsed + min(FIRST_SAVE_S, config.save_every_s) - config.save_every_s
     smooth, reported_at = 0.0, seen
-    while (progress := budget.progress(elapsed, seen)) < 1.0:
-        rate = budget.rate(progress, step)
-        for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * rate
-        tokens = torch.from_numpy(sampler.batch(step)).to(device, non_blocking=True)
-        with autocast:
-            loss = loss_of(tokens)
-        torch.autograd.backward(loss)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        step, seen = step + 1, seen + tokens.numel()
-        elapsed = time.monotonic() - begun
-        if step % 10 == 0:
-            bits = loss.item() / 0.6931471805599453
-            if not bits < 100:
-                raise FloatingPointError(f"training diverged at step {step}; lower the rates")
-            smooth = bits if smooth == 0 else 0.9 * smooth + 0.1 * bits
-        if step % 100 == 0:
-            speed = (seen - reported_at) / max(1e-9, elapsed - reported)
-            reported, reported_at = elapsed, seen
-            log.write(
-                {
-                    "step": step,
-                    "bytes": seen,
-                    "seconds": elapsed,
-                    "bpb": smooth,
-                    "lr": rate,
-                    "bytes_per_s": speed,
-                }
-            )
-            report(
-                f"step {step}  {seen / 1e6:.1f} MB  {smooth:.4f} bpb  rate {rate:.3f}  "
-                f"{speed / 1e3:.1f} kB/s  {100 * progress:.1f} %"
-            )
-        if elapsed - saved > config.save_every_s:
-            saved = elapsed
+
+    def tokens_of(cursor: int) -> Tensor:
+        tokens = torch.from_numpy(sampler.batch(cursor, rows))
+        return tokens.pin_memory() if on_gpu else tokens
+
+    def save() -> None:
+        if world.is_main:
             checkpoint.save(model, optimizers, {"step": step, "seconds": elapsed, "bytes": seen})
-        if elapsed - evaluated > config.eval_every_s:
-            evaluated = elapsed
-            scores = evaluate(model, held_out, device)
-            eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
-            report("  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-            elapsed = time.monotonic() - begun
-    checkpoint.save(model, optimizers, {"step": step, "seconds": elapsed, "bytes": seen})
-    scores = evaluate(model, held_out, device)
-    eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
-    model.save_pretrained(run)
-    return scores
+
+    def score() -> dict[str, float]:
+        if not world.is_main:
+            return {}
+        scores = evaluate(model, held_out, device)
+        eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
+        return scores
+
+    with prefetched(tokens_of, step, threads=2 if on_gpu else 1) as batches:
+        while budget.goes_on(elapsed, seen):
+            progress = budget.progress(elapsed, seen)
+            rate = budget.rate(progress, step)
+            for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = peak * rate
+            tokens = next(batches).to(device, non_blocking=True)
+            with autocast:
+                loss = loss_of(tokens) * world.weight((tokens[:, 1:] != BEGIN_OF_BLOCK).sum())
+            torch.autograd.backward(loss)
+            world.average_gradients(model.parameters())
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            step, seen = step + 1, seen + config.batch * config.length
+            if step % 10 == 0:
+                bits = world.mean(loss).item() / 0.6931471805599453
+                if not bits < 100:
+                    raise FloatingPointError(f"training diverged at step {step}; lower the rates")
+                smooth = bits if smooth == 0 else 0.9 * smooth + 0.1 * bits
+            elapsed = world.agree(time.monotonic() - begun)
+            if step % 100 == 0 and world.is_main:
+                speed = (seen - reported_at) / max(1e-9, elapsed - reported)
+                reported, reported_at = elapsed, seen
+                log.write(
+                    {
+                        "step": step,
+                        "bytes": seen,
+                        "seconds": elapsed,
+                        "bpb": smooth,
+                        "lr": rate,
+                        "bytes_per_s": speed,
+                    }
+                )
+                say(
+                    f"step {step}  {seen / 1e6:.1f} MB  {smooth:.4f} bpb  rate {rate:.3f}  "
+                    f"{speed / 1e3:.1f} kB/s  {100 * progress:.1f} %"
+                )
+            if elapsed - saved > config.save_every_s:
+                saved = elapsed
+                save()
+            if elapsed - evaluated > config.eval_every_s:
+                evaluated = elapsed
+                scores = score()
+                say("  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+    save()
+    if world.is_main:
+        model.save_pretrained(run)
+    return score()
