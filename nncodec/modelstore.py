@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nncodec.errors import InvalidModelError, ModelNotFoundError
-from nncodec.weights import WEIGHTS_FILE, EngineModel
+from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
 
 DEFAULT_MODEL = "nano"
 
@@ -65,6 +65,22 @@ def locate(name: str) -> Path:
     raise ModelNotFoundError(
         f"no model named {name!r}: installed are {names}; give one of these or a model's folder"
     )
+
+
+def locate_float(name: str) -> Path:
+    """The folder of float weights meant by a model's name or by a path, for training to go on from.
+
+    Raises ModelNotFoundError if there is no such model, InvalidModelError if it has none.
+    """
+    folder = Path(name)
+    if any(model.name == name for model in installed()) or not (folder / FLOAT_FILE).is_file():
+        folder = locate(name)
+    if not (folder / FLOAT_FILE).is_file():
+        raise InvalidModelError(
+            f"{name} has no float weights ({FLOAT_FILE}) to go on from; "
+            "nncodec models pull REPO --float gets them with a model"
+        )
+    return folder
 
 
 def find_largest() -> EngineModel:

@@ -9,32 +9,23 @@ of its contents, is held out.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
-import numpy as np
+from nncodec.lm.packing import documents_below, is_held_out, write_domain
 
 HELD_OUT_OF_256 = 3
 
 
 def pack(folder: Path, target: Path) -> dict[str, int]:
-    """Write one domain; returns the number of documents by split. Empty files are left out."""
+    """Write one domain; returns the number of documents by split."""
     counts = {}
-    for split, suffix in (("train", ".bin"), ("valid", ".valid.bin")):
-        offsets = [0]
-        path = target.parent / (target.name + suffix)
-        with path.open("wb") as out:
-            for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-                data = file.read_bytes()
-                held_out = hashlib.sha256(data).digest()[0] < HELD_OUT_OF_256
-                if data and held_out == (split == "valid"):
-                    out.write(data + b"\0")
-                    offsets.append(offsets[-1] + len(data) + 1)
-        counts[split] = len(offsets) - 1
-        if counts[split]:
-            np.array(offsets, dtype="<u8").tofile(path.with_suffix(".idx"))
-        else:
-            path.unlink()  # a domain without documents would only be in the way
+    for split, suffix in (("train", ""), ("valid", ".valid")):
+        documents = (
+            data
+            for data in documents_below(folder)
+            if is_held_out(data, HELD_OUT_OF_256) == (split == "valid")
+        )
+        counts[split] = write_domain(documents, target.with_name(target.name + suffix))
     return counts
 
 

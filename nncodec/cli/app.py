@@ -16,6 +16,7 @@ from nncodec.cli import files, models
 from nncodec.cli.common import AsJson, each, show
 from nncodec.errors import NNCodecError
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.modelstore import DEFAULT_MODEL, locate_float
 
 app = typer.Typer(
     add_completion=False,
@@ -288,21 +289,36 @@ def bench(
 
 @app.command()
 def train(
-    corpus: Annotated[Path, typer.Argument(help="Folder with <domain>.bin and .idx files.")],
-    run: Annotated[Path, typer.Option("-o", "--output", help="Run folder; resumed if it exists.")],
+    run: Annotated[
+        Path, typer.Option("-o", "--output", help="Model's folder; an interrupted run goes on.")
+    ],
+    corpus: Annotated[
+        Optional[Path], typer.Argument(help="Folder with <domain>.bin and .idx files.")
+    ] = None,
+    data: Annotated[
+        Optional[Path],
+        typer.Option(help="Instead of a corpus: files of your own, which --from is adapted to."),
+    ] = None,
+    start: Annotated[
+        Optional[str],
+        typer.Option("--from", help="Model to go on from; it grows to --shape if larger."),
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Budget in minutes of training.")] = 0.0,
     megabytes: Annotated[float, typer.Option(help="Budget in 10^6 bytes seen.")] = 0.0,
     shape: Annotated[
         Optional[Path], typer.Option(help="Folder with the model's config.json; default: nano's.")
     ] = None,
-    start: Annotated[
-        Optional[Path],
-        typer.Option("--from", help="Model folder to go on from; it grows to --shape if larger."),
+    muon_lr: Annotated[
+        Optional[float], typer.Option(help="Peak rate of the matrices; 0.02, or 0.005 for --data.")
     ] = None,
-    muon_lr: Annotated[float, typer.Option(help="Peak rate of the matrices.")] = 0.02,
-    adam_lr: Annotated[float, typer.Option(help="Peak rate of everything else.")] = 0.004,
+    adam_lr: Annotated[
+        Optional[float], typer.Option(help="Peak rate of all else; 0.004, or 0.001 for --data.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
     length: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
+    rounding: Annotated[
+        float, typer.Option(min=0, max=1, help="Last share of the budget with int8 in the loop.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
     mix: Annotated[
         str, typer.Option(help="Draw only from these: domain=weight,... Default: the usual mix.")
@@ -310,29 +326,40 @@ def train(
     device: Annotated[str, typer.Option(help="cpu or cuda; by default what is there.")] = "",
     compile_: Annotated[bool, typer.Option("--compile/--no-compile")] = True,
 ) -> None:
-    """Train a byte Transformer and export it; needs the train extra."""
-    if (minutes > 0) == (megabytes > 0):
+    """Train a byte Transformer, or adapt one to your files; needs the train extra."""
+    if (corpus is None) == (data is None):
+        raise typer.BadParameter("give a corpus, or --data with files of your own")
+    if data and (shape or mix):
+        raise typer.BadParameter("--shape and --mix go with a corpus, not with --data")
+    if (minutes > 0) + (megabytes > 0) not in ((0, 1) if data else (1,)):
         raise typer.BadParameter("give a budget: either --minutes or --megabytes")
 
     def work(name: str) -> None:
+        from nncodec.lm.adapt import ADAM_LR, MUON_LR, adapt
         from nncodec.lm.data import parse_mix
         from nncodec.lm.run import train_and_export
         from nncodec.lm.train import TrainConfig
 
+        usual = (MUON_LR, ADAM_LR) if data else (TrainConfig.muon_lr, TrainConfig.adam_lr)
         plan = TrainConfig(
             minutes=minutes,
             bytes=int(megabytes * 1e6),
             batch=batch,
             length=length,
-            muon_lr=muon_lr,
-            adam_lr=adam_lr,
+            muon_lr=usual[0] if muon_lr is None else muon_lr,
+            adam_lr=usual[1] if adam_lr is None else adam_lr,
+            rounding_share=rounding,
             seed=seed,
             mix=parse_mix(mix) if mix else None,
             compile=compile_,
         )
-        train_and_export(Path(name), run, plan, shape, start, device)
+        if data:
+            adapt(start or DEFAULT_MODEL, data, run, plan, device)
+        else:
+            begin = locate_float(start) if start else None
+            train_and_export(Path(name), run, plan, shape, begin, device)
 
-    each([str(corpus)], needing_torch(work))
+    each([str(data or corpus)], needing_torch(work))
 
 
 @app.command()

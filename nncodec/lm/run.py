@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from nncodec.lm import distributed
@@ -22,19 +24,32 @@ def train_and_export(
 
     ``shape`` is a folder with a config.json, ``start`` one with a model that the new one begins as.
     """
+    if train_run(corpus, run, plan, shape, start, device, partial(print, flush=True)):
+        print(f"model id {export_folder(run, corpus, run).hex()}", flush=True)
+
+
+def train_run(
+    corpus: Path,
+    run: Path,
+    plan: TrainConfig,
+    shape: Path | None,
+    start: Path | None,
+    device: str,
+    report: Callable[[str], None],
+) -> bool:
+    """Train in ``run``; whether this is the process, of those of torchrun, that goes on alone."""
     with distributed.joined(device) as where:
         main = distributed.world().is_main
         model = starting_model(plan.seed, shape, start)
 
-        def report(line: str) -> None:
+        def say(line: str) -> None:
             if main:
-                print(line, flush=True)
+                report(line)
 
-        report(f"{sum(p.numel() for p in model.parameters())} parameters on {where}")
-        scores = train(model, corpus, run, plan, where, report)
-        report("held out, bits per byte: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-        if main:
-            report(f"model id {export_folder(run, corpus, run).hex()}")
+        say(f"{sum(p.numel() for p in model.parameters())} parameters on {where}")
+        scores = train(model, corpus, run, plan, where, say)
+        say("held out, bits per byte: " + "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        return main
 
 
 def export_folder(run: Path, corpus: Path, output: Path) -> bytes:

@@ -29,6 +29,7 @@ from nncodec.lm import distributed
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.prefetch import prefetched
+from nncodec.lm.rounding import set_rounding
 
 FIRST_SAVE_S = 60.0  # a run that is stopped early leaves something
 
@@ -47,6 +48,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup_steps: int = 50
     decay_share: float = 0.5  # last share of the budget, over which the rate falls to zero
+    rounding_share: float = 0.0  # last share of the budget with int8 in the loop
     seed: int = 0
     mix: dict[str, float] | None = None  # weights of domains; None: those of data.mix_for
     stop_minutes: float = 0.0  # pause there, on the way through ``minutes``; 0: do not
@@ -270,6 +272,8 @@ def train(
         while budget.goes_on(elapsed, seen):
             progress = budget.progress(elapsed, seen)
             rate = budget.rate(progress, step)
+            if progress >= 1.0 - config.rounding_share:
+                set_rounding(model, True)
             for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
                 for group in optimizer.param_groups:
                     group["lr"] = peak * rate

@@ -1,0 +1,148 @@
+"""A model of one's own files: a shipped model goes on learning from them, and says what that gains.
+
+The gain is measured on files, or ends of files, that training never saw, as real archives of the
+default level; against it stands the size of the new model, which has to reach whoever decompresses.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nncodec.api import load_codec
+from nncodec.errors import NNCodecError
+from nncodec.levels import DEFAULT_LEVEL
+from nncodec.lm.packing import documents_below, is_held_out, write_domain
+from nncodec.lm.run import export_folder, train_run
+from nncodec.lm.train import TrainConfig
+from nncodec.modelstore import locate_float
+from nncodec.weights import WEIGHTS_FILE, EngineModel
+
+DOMAIN = "own"
+LEAST_BYTES = 1 << 16
+HELD_OUT_OF_256 = 16  # documents, by hash; or this share of the end of each, where they are few
+LEAST_HELD_OUT = 1 / 64  # of all bytes
+MEASURED_BYTES = 1 << 22  # of held-out data
+PASSES, LEAST_SEEN, MOST_SEEN = 4, 1_000_000, 64_000_000  # of the default budget
+MUON_LR, ADAM_LR = 0.005, 0.001  # a quarter of the rates that models begin with
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a model that was adapted saves on ``size`` held-out bytes, and what it weighs itself."""
+
+    size: int
+    before: int  # bytes of their archive with the old model
+    after: int  # with the new one
+    model_bytes: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * (self.after - self.before) / self.before
+
+    @property
+    def break_even(self) -> int | None:
+        """Bytes of such data after which the model has paid for its size; None: never."""
+        saved = self.before - self.after
+        return -(-self.model_bytes * self.size // saved) if saved > 0 else None
+
+    def lines(self, base: str) -> list[str]:
+        b, a = (8 * n / self.size for n in (self.before, self.after))
+        found = (
+            f"held out: {self.size} bytes, {self.before} with {base}, {self.after} adapted "
+            f"({b:.3f} -> {a:.3f} bits/byte, {self.percent:+.2f} %)"
+        )
+        if self.break_even is None:
+            return [found, f"no gain: go on with {base}"]
+        cost = f"the model has {self.model_bytes} bytes"
+        return [found, f"break-even after {self.break_even} bytes of such data ({cost})"]
+
+
+def split(documents: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Training and held-out documents: whole ones by hash, else the end of each."""
+    train = [d for d in documents if not is_held_out(d, HELD_OUT_OF_256)]
+    valid = [d for d in documents if is_held_out(d, HELD_OUT_OF_256)]
+    size = sum(map(len, documents))
+    if train and sum(map(len, valid)) >= LEAST_HELD_OUT * size:
+        return train, valid
+    cuts = [len(d) - len(d) * HELD_OUT_OF_256 // 256 for d in documents]
+    ends = [d[cut:] for d, cut in zip(documents, cuts, strict=True) if cut < len(d)]
+    return [d[:cut] for d, cut in zip(documents, cuts, strict=True)], ends
+
+
+def measure(folder: Path, base: Path, held_out: list[bytes]) -> Gain:
+    data = np.frombuffer(b"".join(held_out)[:MEASURED_BYTES], dtype=np.uint8)
+    before, after = (
+        len(load_codec(DEFAULT_LEVEL, str(model)).compress(data)) for model in (base, folder)
+    )
+    weight = sum((folder / name).stat().st_size for name in ("config.json", WEIGHTS_FILE))
+    return Gain(len(data), before, after, weight)
+
+
+def default_bytes(size: int) -> int:
+    """Bytes to train on for data of ``size`` bytes, if nobody says: a few passes over it."""
+    return min(max(PASSES * size, LEAST_SEEN), MOST_SEEN)
+
+
+def adapt(
+    base: str,
+    source: Path,
+    output: Path,
+    plan: TrainConfig,
+    device: str = "",
+    report: Callable[[str], None] = print,
+) -> Gain:
+    """Fine-tune the model named ``base`` on the files of ``source``; ``output`` is a model folder.
+
+    A ``plan`` without a budget gets one by the size of the data. While it lasts, the run is in
+    ``output/training``, from where the same call goes on after a kill. Raises NNCodecError if there
+    is too little data or ``base`` has no float weights, FileNotFoundError.
+    """
+    folder = locate_float(base)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: no such file or folder")
+    documents = list(documents_below(source))
+    size = sum(map(len, documents))
+    if size < LEAST_BYTES:
+        raise NNCodecError(
+            f"{source}: {size} bytes are too few to learn from, {LEAST_BYTES} needed"
+        )
+    train_part, held_out = split(documents)
+    run = output / "training"
+    corpus = run / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    write_domain(train_part, corpus / DOMAIN)
+    write_domain(held_out, corpus / f"{DOMAIN}.valid")
+    seen = sum(map(len, train_part))
+    report(f"{len(documents)} files, {seen} bytes to learn, {size - seen} held out")
+    if not plan.minutes and not plan.bytes:
+        plan = replace(plan, bytes=default_bytes(seen))
+    train_run(corpus, run, plan, None, folder, device, report)
+    export_folder(run, corpus, output)
+    gain = measure(output, folder, held_out)
+    model_id = EngineModel.load(output).model_id.hex()
+    for line in gain.lines(base):
+        report(line)
+    report(f"model id {model_id}")
+    figures = "\n".join(gain.lines(base))
+    card = CARD.format(name=output.resolve().name, base=base, seen=seen, figures=figures)
+    (output / "README.md").write_text(card, "utf-8")
+    shutil.rmtree(run)
+    return gain
+
+
+CARD = """\
+---
+library_name: nncodec
+tags: [compression, byte-level, lossless]
+---
+# {name}
+
+{base}, adapted to {seen} bytes of its owner's files with `nncodec train --from {base} --data`.
+
+{figures}
+"""

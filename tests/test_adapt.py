@@ -1,0 +1,137 @@
+"""Adapting a model to one's own files: what it writes, what it measures, what it refuses."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from helpers import CLI, python_fails, run_python
+
+import nncodec
+from nncodec.errors import InvalidModelError, NNCodecError
+from nncodec.lm.adapt import LEAST_BYTES, Gain, adapt, default_bytes, split
+from nncodec.lm.train import TrainConfig
+from nncodec.modelcheck import check
+from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
+
+WORDS = ("lane", "block", "logit", "range", "coder", "model", "table", "promise", "exact", "byte")
+PLAN = TrainConfig(bytes=40 * 8 * 64, batch=8, length=64, warmup_steps=5, compile=False)
+
+
+def write_files(folder: Path, count: int = 24, size: int = 4000) -> Path:
+    """Sentences of a dozen words: far from random, and unlike what the tiny model was fitted to."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        rng = random.Random(i)
+        words = [rng.choice(WORDS) for _ in range(size // 6)]
+        (folder / f"{i}.txt").write_text(" ".join(words))
+    return folder
+
+
+def test_a_model_adapts_and_says_what_that_gains(tmp_path: Path) -> None:
+    source, output, said = write_files(tmp_path / "files"), tmp_path / "mine", list[str]()
+    gain = adapt("tiny", source, output, PLAN, "cpu", said.append)
+    assert gain.after < gain.before
+    assert gain.break_even == -(-gain.model_bytes * gain.size // (gain.before - gain.after))
+    for line in gain.lines("tiny"):
+        assert line in said
+        assert line in (output / "README.md").read_text()
+    names = {"config.json", "README.md", FLOAT_FILE, WEIGHTS_FILE}
+    assert {p.name for p in output.iterdir()} == names  # the run itself is gone
+    assert not check(output).problems
+    model = EngineModel.load(output)
+    assert model.model_id.hex() in said[-1]
+    data = (source / "3.txt").read_bytes()
+    archive = nncodec.compress(data, model=str(output))
+    assert len(archive) < len(nncodec.compress(data, model="tiny"))
+    assert nncodec.info(archive).models == [model.model_id.hex()]
+
+
+def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
+    source, output = write_files(tmp_path / "files"), tmp_path / "mine"
+
+    class Stopped(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        if line.startswith("held out, "):  # trained, not yet exported
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        adapt("tiny", source, output, PLAN, "cpu", stop)
+    assert not (output / WEIGHTS_FILE).exists()
+    assert (output / "training" / "checkpoint.safetensors").exists()
+    adapt("tiny", source, output, PLAN, "cpu", lambda _line: None)
+    assert (output / WEIGHTS_FILE).exists()
+    assert not (output / "training").exists()
+
+
+def test_held_out_files_are_whole_ones_where_there_are_many() -> None:
+    documents = [b"document %d " % i * 20 for i in range(400)]
+    train, valid = split(documents)
+    assert sorted(train + valid) == sorted(documents)
+    assert 8 <= len(valid) <= 60
+    assert split(documents[::-1])[1] == valid[::-1]  # by contents, whatever the order
+
+
+def test_held_out_are_the_ends_where_files_are_few() -> None:
+    documents = [bytes(range(256)) * 10, b"short", b"x" * 1000]
+    train, valid = split(documents)
+    assert train[0] + valid[0] == documents[0]
+    assert [len(d) for d in train] == [2400, 5, 938]
+    assert [len(d) for d in valid] == [160, 62]
+
+
+def test_break_even() -> None:
+    assert Gain(1000, 500, 400, 10_000).break_even == 100_000
+    assert Gain(1000, 500, 497, 10_000).break_even == 3_333_334
+    for after in (500, 501):
+        assert Gain(1000, 500, after, 10_000).break_even is None
+        assert "no gain" in Gain(1000, 500, after, 10_000).lines("nano")[-1]
+
+
+def test_default_budget() -> None:
+    assert [default_bytes(n) for n in (70_000, 10**6, 10**9)] == [10**6, 4 * 10**6, 64 * 10**6]
+
+
+def test_too_little_data_is_an_error(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "files", 2)
+    with pytest.raises(NNCodecError, match=f"{LEAST_BYTES} needed"):
+        adapt("tiny", source, tmp_path / "mine", PLAN)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_model_without_float_weights_is_an_error(tmp_path: Path, tiny_model: EngineModel) -> None:
+    tiny_model.save(tmp_path / "bare")
+    tiny_model.config.save(tmp_path / "bare")
+    with pytest.raises(InvalidModelError, match="--float"):
+        adapt(str(tmp_path / "bare"), write_files(tmp_path / "files"), tmp_path / "mine", PLAN)
+
+
+USAGE = {
+    "neither": ["-o", "mine"],
+    "both": ["corpus", "--data", "files", "-o", "mine", "--minutes", "1"],
+    "no budget": ["corpus", "-o", "mine"],
+    "two budgets": ["--data", "files", "-o", "mine", "--minutes", "1", "--megabytes", "1"],
+    "another shape": ["--data", "files", "-o", "mine", "--shape", "folder"],
+}
+
+
+@pytest.mark.parametrize("args", USAGE.values(), ids=USAGE)
+def test_wrong_usage(tmp_path: Path, args: list[str]) -> None:
+    assert run_python(CLI, "train", *args, cwd=tmp_path).returncode == 2
+    assert not (tmp_path / "mine").exists()
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    write_files(tmp_path / "files")
+    args = ["--from", "tiny", "--data", "files", "-o", "mine", "--megabytes", "0.02"]
+    small = ["--batch", "4", "--length", "64", "--no-compile", "--rounding", "0.5"]
+    result = run_python(CLI, "train", *args, *small, cwd=tmp_path)
+    assert result.returncode == 0, python_fails(result)
+    assert b"held out: " in result.stdout
+    for missing in (["--from", "tiny", "--data", "nowhere"], ["--from", "no", "--data", "files"]):
+        result = run_python(CLI, "train", *missing, "-o", "other", cwd=tmp_path)
+        assert (result.returncode, result.stderr.count(b"\n")) == (1, 1), python_fails(result)
+        assert not (tmp_path / "other").exists()
