@@ -23,11 +23,11 @@ from nncodec.errors import UnknownDomainError
 DEFAULT_MIX = {
     "en_books": 0.17,
     "en_wiki": 0.17,
-    "en_modern": 0.15,
-    "code": 0.18,
-    "docs": 0.09,
+    "en_modern": 0.13,
+    "code": 0.17,
+    "docs": 0.08,
     "data": 0.11,
-    "multi": 0.10,
+    "multi": 0.14,
     "binary": 0.03,
 }
 

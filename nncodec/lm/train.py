@@ -43,7 +43,7 @@ class TrainConfig:
     batch: int = 16  # windows a step
     length: int = 512  # tokens a window
     crlf: float = 0.04  # share of windows with DOS line ends
-    muon_lr: float = 0.02
+    muon_lr: float = 0.02  # of the blocks' matrices; 0: AdamW alone
     adam_lr: float = 0.004
     weight_decay: float = 0.01
     warmup_steps: int = 50
@@ -89,20 +89,30 @@ def byte_loss(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
 
 
 def make_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, unless its rate is 0, and AdamW for everything else."""
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, p in model.named_parameters():
-        inner = name.startswith("blocks.") and p.ndim == 2
+        inner = name.startswith("blocks.") and p.ndim == 2 and config.muon_lr > 0
         (matrices if inner else rest).append(p)
-    muon = torch.optim.Muon(
-        matrices,
-        lr=config.muon_lr,
-        momentum=0.95,
-        weight_decay=config.weight_decay,
-        adjust_lr_fn="original",
+    optimizers: list[torch.optim.Optimizer] = []
+    if matrices:
+        muon = torch.optim.Muon(
+            matrices,
+            lr=config.muon_lr,
+            momentum=0.95,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="original",
+        )
+        optimizers.append(muon)
+    adam = torch.optim.AdamW(
+        rest, lr=config.adam_lr, betas=(0.9, 0.97), weight_decay=0.0, fused=True
     )
-    adam = torch.optim.AdamW(rest, lr=config.adam_lr, betas=(0.9, 0.97), weight_decay=0.0)
-    return [muon, adam]
+    optimizers.append(adam)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
 
 
 def evaluate(
@@ -274,9 +284,9 @@ def train(
             rate = budget.rate(progress, step)
             if progress >= 1.0 - config.rounding_share:
                 set_rounding(model, True)
-            for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
+            for optimizer in optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = peak * rate
+                    group["lr"] = group["peak"] * rate
             tokens = next(batches).to(device, non_blocking=True)
             with autocast:
                 loss = loss_of(tokens) * world.weight((tokens[:, 1:] != BEGIN_OF_BLOCK).sum())
