@@ -20,7 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from helpers import CLI, TEXT, constant_archive, forge, run_python, stored_archive
+from helpers import (
+    CLI,
+    TEXT,
+    constant_archive,
+    forge,
+    run_python,
+    stored_archive,
+    write_corpus,
+)
 from typer.testing import CliRunner
 
 import nncodec
@@ -493,6 +501,14 @@ def test_training_without_a_corpus_is_one_line(tmp_path: Path) -> None:
     result = cli("train", tmp_path, "-o", tmp_path / "run", "--megabytes", "1", "--no-compile")
     assert (result.rc, len(result.errors)) == (1, 1)
     assert "unpack the training corpora" in result.err
+
+
+@pytest.mark.parametrize("mix", ["martian=1", "code"])
+def test_training_with_a_mix_that_cannot_be_is_one_line(tmp_path: Path, mix: str) -> None:
+    corpus, run = write_corpus(tmp_path / "corpus"), tmp_path / "run"
+    result = cli("train", corpus, "-o", run, "--megabytes", "1", "--no-compile", "--mix", mix)
+    assert (result.rc, len(result.errors)) == (1, 1)
+    assert mix.partition("=")[0] in result.err
 
 
 def test_whole_program_over_pipes(text: Path) -> None:

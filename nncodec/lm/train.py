@@ -181,6 +181,18 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def rewind(self, step: int) -> None:
+        """Drop rows after ``step``: a run that was killed wrote them, and they come again."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="") as file:
+            head, *rows = csv.reader(file)
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("w", newline="") as file:
+            kept = [row for row in rows if int(row[0]) <= step]
+            csv.writer(file, lineterminator="\n").writerows([head, *kept])
+        os.replace(temporary, self.path)
+
     def write(self, row: dict[str, float]) -> None:
         fresh = not self.path.exists()
         with self.path.open("a", newline="") as file:
@@ -257,6 +269,9 @@ def train(
     on_gpu = device.type == "cuda"
 
     step, seen = int(state["step"]), int(state["bytes"])
+    if world.is_main:
+        log.rewind(step)
+        eval_log.rewind(step)
     begun = time.monotonic() - state["seconds"]
     elapsed = world.agree(state["seconds"])
     evaluated = reported = elapsed
