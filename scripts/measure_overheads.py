@@ -65,9 +65,9 @@ def main() -> None:
     rows = []
     for path in arguments.files:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        lanes, prefix = blocks.lane_geometry(len(data))
-        lanes = arguments.lanes or lanes
-        prefix = prefix if arguments.prefix is None else arguments.prefix
+        usual = blocks.lane_geometry(len(data))
+        lanes = arguments.lanes or usual.lanes
+        prefix = usual.prefix if arguments.prefix is None else arguments.prefix
         MeteredEncoder.ideal_bits = 0.0
         start = engine.start()
         payload = lane_coding.encode_lanes(data, lanes, prefix, start, lane_coding.no_progress)
