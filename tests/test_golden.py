@@ -25,6 +25,7 @@ GOLDEN = ROOT / "tests" / "golden"
 SAMPLES = ROOT / "corpora" / "samples"
 with (GOLDEN / "sizes.csv").open() as table:
     ROWS = list(csv.DictReader(table))
+MODELS = sorted({row["model"] for row in ROWS if row["model"]})
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["archive"])
@@ -40,20 +41,21 @@ def test_golden_archives_decode(row: dict[str, str]) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_instruction_set_writes_the_golden_bytes(isa: str, threads: int) -> None:
     """The same bytes from every kernel and thread count, and the ones that were minted."""
-    weights = modelstore.find("nano")
-    engine = NativeEngine(weights, threads, isa)
+    models = {name: modelstore.find(name) for name in MODELS}
+    engines = {name: NativeEngine(weights, threads, isa) for name, weights in models.items()}
     for row in ROWS:
         if row["model"] and (isa != "portable" or int(row["bytes"]) < 25_000):  # portable is slow
             data = (SAMPLES / row["sample"]).read_bytes()
+            engine, model_id = engines[row["model"]], models[row["model"]].model_id
             if row["level"]:
                 plan = LEVELS[int(row["level"])]
                 codec = Codec(
-                    *(engine, weights.model_id, plan.lanes, plan.table_bits),
+                    *(engine, model_id, plan.lanes, plan.table_bits),
                     contexts=NativeContexts(),
                     lane_bytes=plan.lane_bytes,
                 )
             else:
-                codec = Codec(engine, weights.model_id, table_bits=0)
+                codec = Codec(engine, model_id, table_bits=0)
             golden = (GOLDEN / row["archive"]).read_bytes()
             assert codec.compress(np.frombuffer(data, dtype=np.uint8)) == golden, row["archive"]
 

@@ -306,7 +306,8 @@ def train(
     minutes: Annotated[float, typer.Option(help="Budget in minutes of training.")] = 0.0,
     megabytes: Annotated[float, typer.Option(help="Budget in 10^6 bytes seen.")] = 0.0,
     shape: Annotated[
-        Optional[Path], typer.Option(help="Folder with the model's config.json; default: nano's.")
+        Optional[Path],
+        typer.Option(help="Folder with a config.json; default: the shape of --from, or nano's."),
     ] = None,
     muon_lr: Annotated[
         Optional[float], typer.Option(help="Peak rate of the matrices; 0.02, or 0.005 for --data.")
