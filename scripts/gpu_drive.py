@@ -183,8 +183,10 @@ def train_until(
     import torch
 
     from nncodec.lm.data import parse_mix
+    from nncodec.lm.plan import TrainConfig
+    from nncodec.lm.runfiles import Checkpoint
     from nncodec.lm.start import starting_model
-    from nncodec.lm.train import Checkpoint, TrainConfig, train
+    from nncodec.lm.train import train
 
     if "mix" in asked:
         asked["mix"] = parse_mix(asked["mix"])

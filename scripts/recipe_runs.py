@@ -20,7 +20,8 @@ import torch
 
 from nncodec.config import ModelConfig
 from nncodec.lm.model import ByteTransformer
-from nncodec.lm.train import TrainConfig, train
+from nncodec.lm.plan import TrainConfig
+from nncodec.lm.train import train
 
 NANO = ModelConfig()
 TABLES = {"ngram_orders": (3, 4, 5, 6), "ngram_bits": 15, "ngram_width": 32}

@@ -11,7 +11,7 @@ from helpers import CLI, python_fails, run_python
 import nncodec
 from nncodec.errors import InvalidModelError, NNCodecError
 from nncodec.lm.adapt import LEAST_BYTES, Gain, adapt, default_bytes, split
-from nncodec.lm.train import TrainConfig
+from nncodec.lm.plan import TrainConfig
 from nncodec.modelcheck import check
 from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
 

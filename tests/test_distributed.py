@@ -18,8 +18,10 @@ from helpers import TINY, write_corpus
 from safetensors.torch import load_file
 
 from nncodec.lm.distributed import World, world
+from nncodec.lm.plan import TrainConfig
+from nncodec.lm.runfiles import Checkpoint
 from nncodec.lm.start import starting_model
-from nncodec.lm.train import Checkpoint, TrainConfig, train
+from nncodec.lm.train import train
 
 STEPS, BATCH, LENGTH = 100, 4, 32
 PLAN = TrainConfig(bytes=STEPS * BATCH * LENGTH, batch=BATCH, length=LENGTH, compile=False)
@@ -28,7 +30,7 @@ SAVING = """
 import sys
 from pathlib import Path
 from nncodec.lm.run import train_and_export
-from nncodec.lm.train import TrainConfig
+from nncodec.lm.plan import TrainConfig
 corpus, run, shape = map(Path, sys.argv[1:4])
 plan = TrainConfig(bytes=int(sys.argv[4]), batch=4, length=32, compile=False, save_every_s=0.0)
 train_and_export(corpus, run, plan, shape, None, "cpu")

@@ -23,9 +23,11 @@ from safetensors.torch import load_file, save_file
 from nncodec.config import ModelConfig
 from nncodec.lm.data import Domain, load_domains
 from nncodec.lm.flops import matrix_parameters, training_flops
+from nncodec.lm.plan import Budget, TrainConfig
 from nncodec.lm.run import export_folder
+from nncodec.lm.runfiles import Checkpoint
 from nncodec.lm.start import starting_model
-from nncodec.lm.train import Budget, Checkpoint, TrainConfig, train
+from nncodec.lm.train import train
 
 STEPS = 120
 SEEN = STEPS * 4 * 32 / 1e6

@@ -13,8 +13,9 @@ from helpers import JSON, TEXT, TINY, random_tokens, run_engine, tiny_float_mode
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
+from nncodec.lm.plan import TrainConfig
 from nncodec.lm.rounding import rounded, set_rounding
-from nncodec.lm.train import TrainConfig, byte_loss, make_optimizers
+from nncodec.lm.train import byte_loss, make_optimizers
 from nncodec.numerics import COUNT_TOTAL
 
 GRAMS = replace(TINY, ngram_orders=(2, 5), ngram_bits=5, ngram_width=6)

@@ -37,16 +37,10 @@ from nncodec.lm.data import (
 from nncodec.lm.export import export
 from nncodec.lm.grow import grow
 from nncodec.lm.model import ByteTransformer
+from nncodec.lm.plan import Budget, TrainConfig
 from nncodec.lm.run import export_folder
-from nncodec.lm.train import (
-    Budget,
-    Checkpoint,
-    TrainConfig,
-    byte_loss,
-    check_plan,
-    make_optimizers,
-    train,
-)
+from nncodec.lm.runfiles import Checkpoint, check_plan
+from nncodec.lm.train import byte_loss, make_optimizers, train
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)

@@ -338,8 +338,8 @@ def train(
     def work(name: str) -> None:
         from nncodec.lm.adapt import ADAM_LR, MUON_LR, adapt
         from nncodec.lm.data import parse_mix
+        from nncodec.lm.plan import TrainConfig
         from nncodec.lm.run import train_and_export
-        from nncodec.lm.train import TrainConfig
 
         usual = (MUON_LR, ADAM_LR) if data else (TrainConfig.muon_lr, TrainConfig.adam_lr)
         plan = TrainConfig(

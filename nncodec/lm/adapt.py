@@ -17,8 +17,8 @@ from nncodec.api import load_codec
 from nncodec.errors import NNCodecError
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.lm.packing import documents_below, is_held_out, write_domain
+from nncodec.lm.plan import TrainConfig
 from nncodec.lm.run import export_folder, train_run
-from nncodec.lm.train import TrainConfig
 from nncodec.modelstore import locate_float
 from nncodec.weights import WEIGHTS_FILE, EngineModel
 

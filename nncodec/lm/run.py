@@ -11,8 +11,9 @@ from nncodec.lm import distributed
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
+from nncodec.lm.plan import TrainConfig
 from nncodec.lm.start import starting_model
-from nncodec.lm.train import TrainConfig, train
+from nncodec.lm.train import train
 
 CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
 

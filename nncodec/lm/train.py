@@ -9,76 +9,25 @@ processes that torchrun started.
 
 from __future__ import annotations
 
-import csv
-import json
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.lm import distributed
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.model import ByteTransformer
+from nncodec.lm.plan import Budget, TrainConfig
 from nncodec.lm.prefetch import prefetched
 from nncodec.lm.rounding import set_rounding
+from nncodec.lm.runfiles import Checkpoint, MetricsLog, check_plan
 
 FIRST_SAVE_S = 60.0  # a run that is stopped early leaves something
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One run. ``minutes`` or ``bytes`` is the budget; the other is 0. Rates are peak values."""
-
-    minutes: float = 0.0
-    bytes: int = 0
-    batch: int = 16  # windows a step
-    length: int = 512  # tokens a window
-    crlf: float = 0.04  # share of windows with DOS line ends
-    muon_lr: float = 0.02  # of the blocks' matrices; 0: AdamW alone
-    adam_lr: float = 0.004
-    weight_decay: float = 0.01
-    warmup_steps: int = 50
-    decay_share: float = 0.5  # last share of the budget, over which the rate falls to zero
-    rounding_share: float = 0.0  # last share of the budget with int8 in the loop
-    seed: int = 0
-    mix: dict[str, float] | None = None  # weights of domains; None: those of data.mix_for
-    stop_minutes: float = 0.0  # pause there, on the way through ``minutes``; 0: do not
-    save_every_s: float = 180.0
-    eval_every_s: float = 900.0
-    eval_windows: int = 32  # held-out windows a domain
-    compile: bool = True
-
-
-class Budget:
-    """How much of a run is done, in [0, 1], from bytes seen or seconds spent."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        if (config.minutes > 0) == (config.bytes > 0):
-            raise ValueError("give a budget: either minutes or bytes, and not both")
-        self.config = config
-
-    def progress(self, seconds: float, seen: int) -> float:
-        if self.config.bytes:
-            return min(1.0, seen / self.config.bytes)
-        return min(1.0, seconds / (60 * self.config.minutes))
-
-    def goes_on(self, seconds: float, seen: int) -> bool:
-        paused = 0 < 60 * self.config.stop_minutes <= seconds
-        return not paused and self.progress(seconds, seen) < 1.0
-
-    def rate(self, progress: float, step: int) -> float:
-        """The learning rate's factor: warm-up, plateau, linear decay ("WSD", Hu et al. 2024)."""
-        warm = min(1.0, (step + 1) / max(1, self.config.warmup_steps))
-        return warm * min(1.0, (1.0 - progress) / max(1e-9, self.config.decay_share))
 
 
 def byte_loss(model: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
@@ -127,98 +76,6 @@ def evaluate(
             result[name] = sum(losses) / len(losses) / 0.6931471805599453
     result["mean"] = sum(result.values()) / len(result)
     return result
-
-
-class Checkpoint:
-    """Weights, optimiser state and cursor in one safetensors file and its metadata: no pickle."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "checkpoint.safetensors"
-
-    def save(
-        self, model: nn.Module, optimizers: list[torch.optim.Optimizer], state: dict[str, float]
-    ) -> None:
-        tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-        for i, optimizer in enumerate(optimizers):
-            for j, slots in optimizer.state_dict()["state"].items():
-                for slot, value in slots.items():
-                    tensors[f"optimizer.{i}.{j}.{slot}"] = torch.as_tensor(value)
-        temporary = self.path.with_suffix(".tmp")
-        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        save_file(tensors, temporary, metadata={"state": json.dumps(state)})
-        os.replace(temporary, self.path)
-
-    def state(self) -> dict[str, float] | None:
-        """Step, seconds and bytes of the run that was saved; None if nothing was saved yet."""
-        if not self.path.exists():
-            return None
-        with safe_open(self.path, "pt") as file:
-            state: dict[str, float] = json.loads(file.metadata()["state"])
-        return state
-
-    def load(
-        self, model: nn.Module, optimizers: list[torch.optim.Optimizer]
-    ) -> dict[str, float] | None:
-        """Restore in place and return the saved state; None if nothing was saved yet."""
-        state = self.state()
-        if state is None:
-            return None
-        tensors = load_file(self.path)
-        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-        for i, optimizer in enumerate(optimizers):
-            whole = optimizer.state_dict()
-            for key, value in tensors.items():
-                kind, *rest = key.split(".", 3)
-                if kind == "optimizer" and int(rest[0]) == i:
-                    whole["state"].setdefault(int(rest[1]), {})[rest[2]] = value
-            optimizer.load_state_dict(whole)
-        return state
-
-
-class MetricsLog:
-    """``metrics.csv``: one row a report, appended; columns are fixed by the first row."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def rewind(self, step: int) -> None:
-        """Drop rows after ``step``: a run that was killed wrote them, and they come again."""
-        if not self.path.exists():
-            return
-        with self.path.open(newline="") as file:
-            head, *rows = csv.reader(file)
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
-            kept = [row for row in rows if int(row[0]) <= step]
-            csv.writer(file, lineterminator="\n").writerows([head, *kept])
-        os.replace(temporary, self.path)
-
-    def write(self, row: dict[str, float]) -> None:
-        fresh = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if fresh:
-                writer.writerow(row)
-            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row.values())
-
-
-FREE_TO_CHANGE = {
-    "minutes", "bytes", "stop_minutes", "save_every_s", "eval_every_s", "compile"
-}  # fmt: skip
-
-
-def check_plan(path: Path, config: TrainConfig) -> None:
-    """Record the plan; a run is only resumed under the plan that it was begun with.
-
-    Raises ValueError naming what differs. The budget may change.
-    """
-    plan = asdict(config)
-    if path.exists():
-        old = json.loads(path.read_text())
-        other = sorted(k for k in plan.keys() - FREE_TO_CHANGE if old.get(k) != plan[k])
-        if other:
-            raise ValueError(f"{path} was begun with other {', '.join(other)}; use a new folder")
-    path.write_text(json.dumps(plan, indent=2) + "\n")
 
 
 def train(
