@@ -15,7 +15,7 @@ from pathlib import Path
 from nncodec.errors import InvalidModelError, ModelNotFoundError
 from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
 
-DEFAULT_MODEL = "nano"
+DEFAULT_MODEL = "small"
 
 
 @dataclass(frozen=True)
