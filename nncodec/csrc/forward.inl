@@ -89,16 +89,23 @@ class Pass {
     }
   }
 
-  // Adds what the last tokens mean together: codes from the tables, one product.
+  // Adds what the last tokens mean together: codes from the tables, one product. The rows lie anywhere
+  // in some megabytes, so all are asked for before the first is read.
   NNCODEC_STAGE void add_ngrams() {
     const Ngrams& g = m_.ngrams;
     const int n = static_cast<int>(g.orders.size());
+    const int8_t* found[kMaxRows][kMaxOrder];
+    for (int r = 0; r < n_; ++r) {
+      for (int k = 0; k < n; ++k) {
+        const std::size_t row = (static_cast<std::size_t>(k) << g.bits) + ngram_row(rows_[r], g.orders[k]);
+        found[r][k] = g.table.data() + row * g.width;
+        __builtin_prefetch(found[r][k]);
+      }
+    }
     for (int r = 0; r < n_; ++r) {
       uint8_t* out = codes(r);
       for (int k = 0; k < n; ++k) {
-        const std::size_t row = (static_cast<std::size_t>(k) << g.bits) + ngram_row(rows_[r], g.orders[k]);
-        const int8_t* code = g.table.data() + row * g.width;
-        for (int i = 0; i < g.width; ++i) *out++ = static_cast<uint8_t>(code[i] + 128);
+        for (int i = 0; i < g.width; ++i) *out++ = static_cast<uint8_t>(found[r][k][i] + 128);
       }
       for (int i = n * g.width; i < g.proj.padded_in(); ++i) *out++ = 128;
       scale_[r] = 1.0f;
