@@ -85,8 +85,12 @@ def locate_float(name: str) -> Path:
 
 def find_largest() -> EngineModel:
     """Load the installed model with the most weights. Raises ModelNotFoundError if none is."""
-    models = sorted(installed(), key=lambda m: (m.folder / WEIGHTS_FILE).stat().st_size)
-    return EngineModel.load(models[-1].folder) if models else find(DEFAULT_MODEL)
+    models = list(installed())
+    if not models:
+        return find(DEFAULT_MODEL)
+    # Of equals the first: an adapted model has its base's size, and is not what -9 means.
+    largest = max(models, key=lambda m: (m.folder / WEIGHTS_FILE).stat().st_size)
+    return EngineModel.load(largest.folder)
 
 
 def find_by_id(model_id: bytes) -> EngineModel:

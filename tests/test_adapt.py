@@ -10,7 +10,7 @@ from helpers import CLI, python_fails, run_python
 
 import nncodec
 from nncodec.errors import InvalidModelError, NNCodecError
-from nncodec.lm.adapt import LEAST_BYTES, Gain, adapt, default_bytes, split
+from nncodec.lm.adapt import LEAST_BYTES, RUN, Gain, adapt, default_bytes, split
 from nncodec.lm.plan import TrainConfig
 from nncodec.modelcheck import check
 from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
@@ -61,10 +61,14 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         adapt("tiny", source, output, PLAN, "cpu", stop)
     assert not (output / WEIGHTS_FILE).exists()
-    assert (output / "training" / "checkpoint.safetensors").exists()
+    assert (output / RUN / "checkpoint.safetensors").exists()
+    (source / "more.txt").write_text("other data")
+    with pytest.raises(NNCodecError, match="another data"):
+        adapt("tiny", source, output, PLAN, "cpu", lambda _line: None)
+    (source / "more.txt").unlink()
     adapt("tiny", source, output, PLAN, "cpu", lambda _line: None)
     assert (output / WEIGHTS_FILE).exists()
-    assert not (output / "training").exists()
+    assert not (output / RUN).exists()
 
 
 def test_held_out_files_are_whole_ones_where_there_are_many() -> None:
@@ -93,6 +97,16 @@ def test_break_even() -> None:
 
 def test_default_budget() -> None:
     assert [default_bytes(n) for n in (70_000, 10**6, 10**9)] == [10**6, 4 * 10**6, 64 * 10**6]
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "files")
+    (tmp_path / "README.md").write_text("mine")
+    for output in (tmp_path, source):
+        with pytest.raises(NNCodecError, match="not empty"):
+            adapt("tiny", source, output, PLAN)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert len(list(source.iterdir())) == 24
 
 
 def test_too_little_data_is_an_error(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ default level; against it stands the size of the new model, which has to reach w
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,9 +26,10 @@ from nncodec.modelstore import locate_float
 from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 DOMAIN = "own"
+RUN = ".nncodec-adapt"  # the run, inside the model's folder
 LEAST_BYTES = 1 << 16
 HELD_OUT_OF_256 = 16  # documents, by hash; or this share of the end of each, where they are few
-LEAST_HELD_OUT = 1 / 64  # of all bytes
+LEAST_HELD_OUT, MOST_HELD_OUT = 1 / 64, 1 / 8  # of all bytes
 MEASURED_BYTES = 1 << 22  # of held-out data
 PASSES, LEAST_SEEN, MOST_SEEN = 4, 1_000_000, 64_000_000  # of the default budget
 MUON_LR, ADAM_LR = 0.005, 0.001  # a quarter of the rates that models begin with
@@ -67,7 +71,7 @@ def split(documents: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     train = [d for d in documents if not is_held_out(d, HELD_OUT_OF_256)]
     valid = [d for d in documents if is_held_out(d, HELD_OUT_OF_256)]
     size = sum(map(len, documents))
-    if train and sum(map(len, valid)) >= LEAST_HELD_OUT * size:
+    if train and LEAST_HELD_OUT * size <= sum(map(len, valid)) <= MOST_HELD_OUT * size:
         return train, valid
     cuts = [len(d) - len(d) * HELD_OUT_OF_256 // 256 for d in documents]
     ends = [d[cut:] for d, cut in zip(documents, cuts, strict=True) if cut < len(d)]
@@ -88,6 +92,26 @@ def default_bytes(size: int) -> int:
     return min(max(PASSES * size, LEAST_SEEN), MOST_SEEN)
 
 
+def check_origin(path: Path, model_id: str, documents: list[bytes]) -> None:
+    """Record what a run began with; one that was interrupted goes on with the same alone.
+
+    Raises NNCodecError naming what differs.
+    """
+    digest = hashlib.sha256(b"".join(hashlib.sha256(d).digest() for d in documents)).hexdigest()
+    origin = {"model": model_id, "data": digest}
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(origin))
+        os.replace(temporary, path)
+    old = json.loads(path.read_text())
+    other = [name for name, value in origin.items() if old.get(name) != value]
+    if other:
+        raise NNCodecError(
+            f"{path.parent} was begun with another {' and '.join(other)}; "
+            "remove it, or name a new folder"
+        )
+
+
 def adapt(
     base: str,
     source: Path,
@@ -99,26 +123,33 @@ def adapt(
     """Fine-tune the model named ``base`` on the files of ``source``; ``output`` is a model folder.
 
     A ``plan`` without a budget gets one by the size of the data. While it lasts, the run is in
-    ``output/training``, from where the same call goes on after a kill. Raises NNCodecError if there
-    is too little data or ``base`` has no float weights, FileNotFoundError.
+    ``output/.nncodec-adapt``, from where the same call goes on after a kill. Raises NNCodecError if
+    ``output`` is in use, there is too little data or ``base`` has no float weights,
+    FileNotFoundError.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise NNCodecError("a model is adapted by one process: start it without torchrun")
     folder = locate_float(base)
+    run = output / RUN
+    if output.exists() and any(path != run for path in output.iterdir()):
+        raise NNCodecError(f"{output} is there already and not empty; name a new folder")
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
-    documents = list(documents_below(source))
+    documents = list(documents_below(source, but=output))
     size = sum(map(len, documents))
     if size < LEAST_BYTES:
         raise NNCodecError(
             f"{source}: {size} bytes are too few to learn from, {LEAST_BYTES} needed"
         )
     train_part, held_out = split(documents)
-    run = output / "training"
     corpus = run / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
+    check_origin(run / "origin.json", EngineModel.load(folder).model_id.hex(), documents)
     write_domain(train_part, corpus / DOMAIN)
     write_domain(held_out, corpus / f"{DOMAIN}.valid")
     seen = sum(map(len, train_part))
     report(f"{len(documents)} files, {seen} bytes to learn, {size - seen} held out")
+    plan = replace(plan, crlf=0.0)  # line ends stay what they are in files of one's own
     if not plan.minutes and not plan.bytes:
         plan = replace(plan, bytes=default_bytes(seen))
     train_run(corpus, run, plan, None, folder, device, report)

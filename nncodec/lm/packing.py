@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 
 
-def documents_below(source: Path) -> Iterator[bytes]:
-    """The contents of a file, or of every file below a folder by name; empty ones are left out."""
+def documents_below(source: Path, but: Path | None = None) -> Iterator[bytes]:
+    """The contents of a file, or of every file below a folder by name; empty ones are left out.
+
+    So is what lies below the folder ``but``.
+    """
     files = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.is_file())
     for file in files:
+        if but and but.resolve() in file.resolve().parents:
+            continue
         data = file.read_bytes()
         if data:
             yield data

@@ -14,6 +14,7 @@ from nncodec.lm.model import ByteTransformer
 from nncodec.lm.plan import TrainConfig
 from nncodec.lm.start import starting_model
 from nncodec.lm.train import train
+from nncodec.weights import WEIGHTS_FILE
 
 CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
 
@@ -39,6 +40,8 @@ def train_run(
     report: Callable[[str], None],
 ) -> bool:
     """Train in ``run``; whether this is the process, of those of torchrun, that goes on alone."""
+    if (run / WEIGHTS_FILE).exists() and not (run / "train.json").exists():
+        raise ValueError(f"{run} holds a model that was not trained there; name a new folder")
     with distributed.joined(device) as where:
         main = distributed.world().is_main
         model = starting_model(plan.seed, shape, start)
