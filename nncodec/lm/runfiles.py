@@ -76,7 +76,10 @@ class MetricsLog:
         if not self.path.exists():
             return
         with self.path.open(newline="") as file:
-            head, *rows = csv.reader(file)
+            head, *rows = [row for row in csv.reader(file) if row] or [[]]
+        if not head:  # nothing was written before the process died
+            self.path.unlink()
+            return
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("w", newline="") as file:
             kept = [row for row in rows if int(row[0]) <= step]
@@ -108,4 +111,6 @@ def check_plan(path: Path, config: TrainConfig) -> None:
         other = sorted(k for k in plan.keys() - FREE_TO_CHANGE if old.get(k) != plan[k])
         if other:
             raise ValueError(f"{path} was begun with other {', '.join(other)}; use a new folder")
-    path.write_text(json.dumps(plan, indent=2) + "\n")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(plan, indent=2) + "\n")
+    os.replace(temporary, path)
