@@ -303,20 +303,26 @@ def train(
         Optional[str],
         typer.Option("--from", help="Model to go on from; it grows to --shape if larger."),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Budget in minutes of training.")] = 0.0,
-    megabytes: Annotated[float, typer.Option(help="Budget in 10^6 bytes seen.")] = 0.0,
+    minutes: Annotated[float, typer.Option(min=0, help="Budget in minutes of training.")] = 0.0,
+    megabytes: Annotated[float, typer.Option(min=0, help="Budget in 10^6 bytes seen.")] = 0.0,
     shape: Annotated[
         Optional[Path],
         typer.Option(help="Folder with a config.json; default: the shape of --from, or nano's."),
     ] = None,
     muon_lr: Annotated[
-        Optional[float], typer.Option(help="Peak rate of the matrices; 0.02, or 0.005 for --data.")
+        Optional[float],
+        typer.Option(min=0, help="Peak rate of the matrices; 0.02, or 0.005 for --data."),
     ] = None,
     adam_lr: Annotated[
-        Optional[float], typer.Option(help="Peak rate of all else; 0.004, or 0.001 for --data.")
+        Optional[float],
+        typer.Option(min=0, help="Peak rate of all else; 0.004, or 0.001 for --data."),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
     length: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
+    decay: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Last share of the budget, in which rates fall to 0."),
+    ] = 0.5,
     rounding: Annotated[
         float, typer.Option(min=0, max=1, help="Last share of the budget with int8 in the loop.")
     ] = 0.0,
@@ -349,6 +355,7 @@ def train(
             length=length,
             muon_lr=usual[0] if muon_lr is None else muon_lr,
             adam_lr=usual[1] if adam_lr is None else adam_lr,
+            decay_share=decay,
             rounding_share=rounding,
             seed=seed,
             mix=parse_mix(mix) if mix else None,

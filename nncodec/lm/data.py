@@ -129,7 +129,9 @@ def mix_for(domains: list[Domain], asked: dict[str, float] | None = None) -> dic
 
 def with_crlf(tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The window as a DOS text file would have it, LF as CR LF, cut back to its length."""
-    count = np.where(tokens == ord("\n"), 2, 1)
+    bare = tokens == ord("\n")
+    bare[1:] &= tokens[:-1] != ord("\r")  # one that has its CR keeps it
+    count = np.where(bare, 2, 1)
     wide = np.repeat(tokens, count)
     wide[(np.cumsum(count) - 2)[count == 2]] = ord("\r")
     return wide[: len(tokens)]

@@ -96,7 +96,8 @@ class MetricsLog:
 
 
 FREE_TO_CHANGE = {
-    "minutes", "bytes", "stop_minutes", "save_every_s", "eval_every_s", "compile"
+    "minutes", "bytes", "stop_minutes", "save_every_s", "eval_every_s", "compile", "decay_share",
+    "rounding_share",
 }  # fmt: skip
 
 
