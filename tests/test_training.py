@@ -33,6 +33,7 @@ from nncodec.lm.data import (
     load_domains,
     mix_for,
     parse_mix,
+    with_crlf,
 )
 from nncodec.lm.export import export
 from nncodec.lm.grow import grow
@@ -136,6 +137,13 @@ def test_windows_start_at_documents_now_and_then(corpus: Path) -> None:
     starts = [bytes(row[1:7].astype(np.uint8).tolist()) for row in batch if max(row[1:7]) < 256]
     known = [d[:6] for d in (*TEXT.splitlines(), JSON)]
     assert sum(s in known for s in starts) >= len(batch) // 30
+
+
+def test_line_ends_become_those_of_dos_once() -> None:
+    tokens = np.array([BEGIN_OF_BLOCK, *b"\na\r\nb\n\nc and more"])
+    wide = with_crlf(tokens)
+    assert len(wide) == len(tokens)
+    assert bytes(wide[1:].astype(np.uint8).tolist()) == b"\r\na\r\nb\r\n\r\nc and m"
 
 
 def test_every_domain_is_drawn(corpus: Path) -> None:
