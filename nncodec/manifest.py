@@ -54,7 +54,9 @@ def claimed(folder: Path) -> Row | None:
     try:
         rows = json.loads(path.read_text("utf-8"))
         return next(({**row, **_checked(row)} for row in rows if row["name"] == folder.name), None)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError
+    ) as error:  # fmt: skip
         why = f"{type(error).__name__}: {error}"
         raise InvalidModelError(f"{path}: is no manifest of models ({why})") from error
 

@@ -77,8 +77,8 @@ def locate_float(name: str) -> Path:
         folder = locate(name)
     if not (folder / FLOAT_FILE).is_file():
         raise InvalidModelError(
-            f"{name} has no float weights ({FLOAT_FILE}) to go on from; "
-            "nncodec models pull REPO --float gets them with a model"
+            f"{name} has no float weights ({FLOAT_FILE}) to go on from: a source tree has "
+            "them, and nncodec models pull REPO --float --name NAME gets them"
         )
     return folder
 

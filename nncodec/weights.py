@@ -92,7 +92,7 @@ class EngineModel:
         for name in sorted(self.tensors):
             value = self.tensors[name]
             h.update(f"{name}\0{value.dtype.name}\0{list(value.shape)}\0".encode())
-            h.update(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes())
+            h.update(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")))
         return h.digest()[:MODEL_ID_BYTES]
 
     @property

@@ -39,6 +39,8 @@ PIECES_A_CALL = 4
 SAVE_EVERY_S, EVAL_EVERY_S = 120.0, 300.0
 # Dense bf16 products a second by the vendors' data sheets, by a word of the device's name.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "B200": 2250e12, "A100": 312e12}
+RATES = ("muon_lr", "adam_lr", "decay_share", "rounding_share")
+PLAN_OPTIONS = (*RATES, "batch", "length", "seed", "mix", "compile")
 WEIGHTS, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
 
 
@@ -54,7 +56,7 @@ class Work:
         self.parts, self.payload = folder / "parts", folder / "payload"
         self.run, self.outgoing = self.payload / "run", folder / "outgoing"
         self.log, self.process = folder / "train.log", folder / "process.json"
-        self.ended = folder / "ended"
+        self.ended, self.device = folder / "ended", folder / "device"
         first = folder / "begun"
         if not first.exists():
             first.write_text(str(time.time()))
@@ -142,9 +144,6 @@ def start(work: Work, options: argparse.Namespace) -> None:
     print(f"training until {(deadline - time.time()) / 60:.1f} minutes from now")
 
 
-PLAN_OPTIONS = ("batch", "length", "muon_lr", "adam_lr", "seed", "mix", "compile")
-
-
 def train(work: Work, request: str) -> None:
     """The training process. Leaves how it ended in a file of its own."""
     try:
@@ -200,7 +199,7 @@ def train_until(
     shape, model_folder = (folder if folder.exists() else None for folder in folders)
     model = starting_model(plan.seed, work.run if earlier.exists() else shape, model_folder)
     print(f"{sum(p.numel() for p in model.parameters())} parameters on {name}")
-    (work.parts.parent / "device").write_text(name)
+    work.device.write_text(name)
     state = Checkpoint(work.run).state() or {"seconds": 0.0}
     budget = schedule(state["seconds"], deadline - time.time(), plan_minutes, megabytes)
     saving = {"save_every_s": SAVE_EVERY_S, "eval_every_s": EVAL_EVERY_S}
@@ -216,9 +215,9 @@ def status(work: Work, wait: float, lines: int) -> None:
     while is_running(work) and time.monotonic() < until:
         time.sleep(min(1.0, until - time.monotonic()))
     print(*work.log.read_text(errors="replace").splitlines()[-lines:], sep="\n")
-    metrics = work.run / "metrics.csv"
-    if metrics.exists():
-        print(progress(work, list(csv.DictReader(metrics.read_text().splitlines()))[-1]))
+    if (work.run / "metrics.csv").exists() and work.device.exists():
+        rows = list(csv.DictReader((work.run / "metrics.csv").read_text().splitlines()))
+        print(*(progress(work, row) for row in rows[-1:]))
     if is_running(work):
         left = json.loads(work.process.read_text())["deadline"] - time.time()
         print(f"running, {left / 60:.1f} minutes left")
@@ -237,7 +236,7 @@ def progress(work: Work, row: dict[str, str]) -> str:
 
     speed = float(row["bytes_per_s"])
     flops = speed * training_flops(ModelConfig.load(work.run))
-    name = (work.parts.parent / "device").read_text()
+    name = work.device.read_text()
     peak = next((peak for word, peak in PEAK_FLOPS.items() if word in name), None)
     share = f"{100 * flops / peak:.1f} % of its peak" if peak else "peak not known"
     return (
@@ -322,8 +321,8 @@ def main() -> None:
     )
     for name in ("batch", "length", "seed"):
         verb.add_argument(f"--{name}", type=int)
-    for name in ("muon-lr", "adam-lr"):
-        verb.add_argument(f"--{name}", type=float)
+    for name in RATES:
+        verb.add_argument(f"--{name.replace('_', '-')}", type=float)
     verb.add_argument("--mix", help="domain=weight,...")
     verb.add_argument("--compile", action=argparse.BooleanOptionalAction)
     verb.add_argument("--device", default="", help="cpu or cuda; by default what is there")

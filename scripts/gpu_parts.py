@@ -78,10 +78,12 @@ def write_parts(
 def read_index(folder: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text())
+        for entry in (*index["parts"], *index["files"]):
+            entry["name"], entry["bytes"], entry["sha256"]
     except FileNotFoundError:
         raise PartsError(f"{folder} has no {INDEX}; it travels with part-000.bin") from None
-    except ValueError as error:
-        raise PartsError(f"{folder / INDEX} is damaged ({error}); bring it again") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PartsError(f"{folder / INDEX} is damaged ({error!r}); bring it again") from error
     return index
 
 

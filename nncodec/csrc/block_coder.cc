@@ -99,6 +99,7 @@ class Run final : public BlockCoder::Impl {
       : engine_(engine),
         geometry_(g),
         caches_(engine.make_caches(kChunk)),
+        reach_(engine.model().ngrams.reach()),
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(g.size)) {
     if (table_bits) {
@@ -277,8 +278,8 @@ class Run final : public BlockCoder::Impl {
   // What the model has seen last when it predicts a lane's step: the bytes before it in its lane,
   // then those before the part, then marks.
   std::array<int16_t, kMaxOrder> tokens_before(int lane, int64_t step) const {
-    std::array<int16_t, kMaxOrder> tokens;
-    for (int i = 0; i < kMaxOrder; ++i) {
+    std::array<int16_t, kMaxOrder> tokens{};
+    for (int i = 0; i < reach_; ++i) {
       const int64_t at = step > i ? part_.at(lane, step - 1 - i) : part_.begin + step - 1 - i;
       tokens[i] = at < 0 ? kBeginOfBlock : symbols_[at];
     }
@@ -312,6 +313,7 @@ class Run final : public BlockCoder::Impl {
   Engine& engine_;
   const Geometry geometry_;
   std::vector<Cache> caches_;
+  const int reach_;
   Coder coder_;
   std::vector<uint8_t> symbols_;  // the block, known or decoded so far
   Buffer<int32_t> counts_;

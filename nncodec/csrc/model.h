@@ -75,6 +75,13 @@ struct Ngrams {
   int bits = 0, width = 0;
   Buffer<int8_t> table;
   Matrix proj;
+
+  // How many of a row's tokens are read: its own, and those of the longest n-gram.
+  int reach() const {
+    int most = 1;
+    for (int order : orders) most = order > most ? order : most;
+    return most;
+  }
 };
 
 struct Model {
@@ -135,8 +142,9 @@ struct Cache {
   }
 };
 
-// One position of one lane: what goes in, and where its 256 counts go. `tokens` are its own token and,
-// if the model has n-grams, the ones before it, the newest first; before the first there are marks.
+// One position of one lane: what goes in, and where its 256 counts go. `tokens` are its own token and
+// the ones before it, the newest first, as far as the model's n-grams reach; before the first there are
+// marks.
 struct Row {
   int lane = 0;
   std::array<int16_t, kMaxOrder> tokens{};

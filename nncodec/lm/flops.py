@@ -9,7 +9,8 @@ def matrix_parameters(config: ModelConfig) -> int:
     """Weights that take part in products: no embedding, which is looked up, and no gains."""
     D, heads = config.d_model, config.n_heads * config.head_dim
     qkv = heads + 2 * config.n_kv_heads * config.head_dim
-    return config.n_layers * D * (qkv + heads + 2 * config.d_ff) + 256 * D
+    ngrams = len(config.ngram_orders) * config.ngram_width
+    return config.n_layers * D * (qkv + heads + 2 * config.d_ff) + (256 + ngrams) * D
 
 
 def training_flops(config: ModelConfig) -> int:

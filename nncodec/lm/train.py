@@ -114,9 +114,10 @@ def train(
     model.to(device)
     optimizers = make_optimizers(model, config)
     checkpoint = Checkpoint(run)
-    state = checkpoint.load(model, optimizers) or {"step": 0, "seconds": 0.0, "bytes": 0}
     if world.is_main:
         check_plan(run / "train.json", config)
+    state = checkpoint.load(model, optimizers) or {"step": 0, "seconds": 0.0, "bytes": 0}
+    if world.is_main:
         model.config.save(run)
     log, eval_log = MetricsLog(run / "metrics.csv"), MetricsLog(run / "heldout.csv")
     loss_of: Callable[[Tensor], Tensor] = partial(byte_loss, model)
@@ -147,6 +148,7 @@ def train(
         if not world.is_main:
             return {}
         scores = evaluate(model, held_out, device)
+        eval_log.rewind(step - 1)  # a run that was finished already has this row
         eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
         return scores
 
