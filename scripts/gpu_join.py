@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_drive import OPTIMIZER, WEIGHTS
-from gpu_parts import INDEX, PartsError, read_index, unpack
+from gpu_parts import INDEX, PartsError, is_intact, read_index, unpack
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -41,9 +41,13 @@ def join(folders: list[Path], run: Path, weights_only: bool) -> None:
     if run.exists():
         raise FileExistsError(f"{run} exists; give a new folder")
     index = common_index(folders)
+    entries = {part["name"]: part for part in index["parts"]}
 
     def find(name: str) -> Path | None:
-        return next((f / name for f in folders if (f / name).exists()), None)
+        """A whole copy of a piece before a damaged one: it may have been brought twice."""
+        copies = [folder / name for folder in folders if (folder / name).exists()]
+        whole = (path for path in copies if is_intact(entries[name], path))
+        return next(whole, copies[0] if copies else None)
 
     temporary = run.with_name(run.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)

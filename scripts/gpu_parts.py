@@ -87,8 +87,12 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def is_intact(part: dict[str, Any], path: Path) -> bool:
+    return path.stat().st_size == part["bytes"] and sha256(path) == part["sha256"]
+
+
 def check_part(part: dict[str, Any], path: Path) -> None:
-    if path.stat().st_size != part["bytes"] or sha256(path) != part["sha256"]:
+    if not is_intact(part, path):
         raise PartsError(f"{path} is damaged: its SHA-256 is not the index's; bring it again")
 
 

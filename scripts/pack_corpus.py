@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nncodec.lm.packing import documents_below, is_held_out, write_domain
+from nncodec.lm.packing import Document, files_below, write_domain
 
 HELD_OUT_OF_256 = 3
 
 
 def pack(folder: Path, target: Path) -> dict[str, int]:
     """Write one domain; returns the number of documents by split."""
+    documents = [Document.of(path) for path in files_below(folder)]
     counts = {}
     for split, suffix in (("train", ""), ("valid", ".valid")):
-        documents = (
-            data
-            for data in documents_below(folder)
-            if is_held_out(data, HELD_OUT_OF_256) == (split == "valid")
-        )
-        counts[split] = write_domain(documents, target.with_name(target.name + suffix))
+        held_out = split == "valid"
+        part = (d.read() for d in documents if d.is_held_out(HELD_OUT_OF_256) == held_out)
+        counts[split] = write_domain(part, target.with_name(target.name + suffix))
     return counts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from helpers import CLI, python_fails, run_python
 import nncodec
 from nncodec.errors import InvalidModelError, NNCodecError
 from nncodec.lm.adapt import LEAST_BYTES, RUN, Gain, adapt, default_bytes, split
+from nncodec.lm.data import load_domains
+from nncodec.lm.packing import Document, files_below
 from nncodec.lm.plan import TrainConfig
 from nncodec.modelcheck import check
 from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
@@ -71,20 +74,45 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
     assert not (output / RUN).exists()
 
 
-def test_held_out_files_are_whole_ones_where_there_are_many() -> None:
-    documents = [b"document %d " % i * 20 for i in range(400)]
+def write_documents(folder: Path, contents: list[bytes]) -> list[Document]:
+    folder.mkdir()
+    for i, data in enumerate(contents):
+        (folder / f"{i:03}").write_bytes(data)
+    return [Document.of(path) for path in files_below(folder)]
+
+
+def test_held_out_files_are_whole_ones_where_there_are_many(tmp_path: Path) -> None:
+    documents = write_documents(tmp_path / "d", [b"document %d " % i * 20 for i in range(400)])
     train, valid = split(documents)
-    assert sorted(train + valid) == sorted(documents)
+    assert sorted(train + valid, key=lambda d: d.path) == documents
     assert 8 <= len(valid) <= 60
     assert split(documents[::-1])[1] == valid[::-1]  # by contents, whatever the order
 
 
-def test_held_out_are_the_ends_where_files_are_few() -> None:
-    documents = [bytes(range(256)) * 10, b"short", b"x" * 1000]
-    train, valid = split(documents)
-    assert train[0] + valid[0] == documents[0]
-    assert [len(d) for d in train] == [2400, 5, 938]
-    assert [len(d) for d in valid] == [160, 62]
+def test_held_out_are_the_ends_where_files_are_few(tmp_path: Path) -> None:
+    contents = [bytes(range(256)) * 10, b"short", b"x" * 1000]
+    train, valid = split(write_documents(tmp_path / "d", contents))
+    assert train[0].read() + valid[0].read() == contents[0]
+    assert [len(d.read()) for d in train] == [2400, 5, 938]
+    assert [len(d.read()) for d in valid] == [160, 62]
+
+
+def test_many_files_too_short_to_hold_out_anything_are_an_error(tmp_path: Path) -> None:
+    # 15 bytes have no sixteenth, and their contents hash all to the same side
+    write_documents(tmp_path / "d", [b"fifteen  bytes\n"] * 5000)
+    with pytest.raises(NNCodecError, match="0 bytes can be held out"):
+        adapt("tiny", tmp_path / "d", tmp_path / "mine", PLAN)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_hidden_files_are_left_alone(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "files", 3)
+    write_files(source / ".git", 2)
+    write_files(source / "sub", 1)
+    (source / ".hidden").write_text("secret")
+    (source / "empty").touch()
+    names = [path.relative_to(source).as_posix() for path in files_below(source)]
+    assert names == ["0.txt", "1.txt", "2.txt", "sub/0.txt"]
 
 
 def test_break_even() -> None:
@@ -107,6 +135,33 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
             adapt("tiny", source, output, PLAN)
     assert (tmp_path / "README.md").read_text() == "mine"
     assert len(list(source.iterdir())) == 24
+
+
+def test_one_process_adapts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with pytest.raises(NNCodecError, match="without torchrun"):
+        adapt("tiny", write_files(tmp_path / "files"), tmp_path / "mine", PLAN)
+
+
+def test_binary_files_and_line_ends_are_learned_as_they_are(tmp_path: Path) -> None:
+    """No window is turned into CR LF, and zeros in a file are no ends of it."""
+    source, output, seen = tmp_path / "files", tmp_path / "mine", list[str]()
+    source.mkdir()
+    record = bytes([0, 0, 255, 10, 0, 7])
+    (source / "a.bin").write_bytes(b"".join(record + bytes([i % 251]) for i in range(12_000)))
+
+    def stop(line: str) -> None:
+        seen.append(line)
+        if line.startswith("held out, "):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        adapt("tiny", source, output, PLAN, "cpu", stop)
+    assert json.loads((output / RUN / "train.json").read_text())["crlf"] == 0
+    (domain,) = load_domains(output / RUN / "corpus")
+    assert len(domain.offsets) == 2
+    assert bytes(domain.data[:-1]) == (source / "a.bin").read_bytes()[: len(domain.data) - 1]
+    assert adapt("tiny", source, output, PLAN, "cpu", seen.append).size == 84_000 // 16
 
 
 def test_too_little_data_is_an_error(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from nncodec.config import ModelConfig
 from nncodec.lm.data import Domain, load_domains
 from nncodec.lm.flops import matrix_parameters, training_flops
+from nncodec.lm.model import ByteTransformer
 from nncodec.lm.plan import Budget, TrainConfig
 from nncodec.lm.run import export_folder
 from nncodec.lm.runfiles import Checkpoint
@@ -32,7 +34,9 @@ from nncodec.lm.train import train
 STEPS = 120
 SEEN = STEPS * 4 * 32 / 1e6
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="for Linux")
+NO_PROC = "the driver finds its process in /proc, which only Linux has"
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason=NO_PROC)
+
 
 WITHOUT_EXTENSION = """
 import sys
@@ -174,6 +178,11 @@ def test_the_whole_way(desk: Desk) -> None:
     good = piece.read_bytes()
     piece.write_bytes(good[:-1])
     assert "part-004.bin is damaged" in refusal(desk.join(*brought, "-o", joined))
+    again = folder / "again"
+    again.mkdir()
+    (again / "part-004.bin").write_bytes(good)
+    said(desk.join(*brought, again, "-o", joined))  # of two copies the whole one
+    shutil.rmtree(joined)
     piece.write_bytes(good)
     assert not list(folder.glob("joined*"))
     said(desk.join(brought[0], "-o", folder / "model", "--weights-only"))
@@ -210,6 +219,9 @@ def test_a_run_goes_on_over_there_under_its_own_plan(desk: Desk) -> None:
     said(desk.drive("collect", folder / "parts" / "000"))
     said(desk.drive("start", "--minutes", 30, "--batch", 8, "--device", "cpu"))
     assert "begun with other batch" in refusal(desk.drive("status", "--wait", 600, "--lines", 0))
+    said(desk.drive("start", "--minutes", 30, "--device", "cpu"))
+    os.kill(json.loads((folder / "work" / "process.json").read_text())["pid"], signal.SIGKILL)
+    assert "training was killed" in refusal(desk.drive("status", "--wait", 600))
     said(desk.drive("start", "--minutes", 30, "--megabytes", SEEN, "--device", "cpu"))
     report = said(desk.drive("status", "--wait", 600, "--lines", 999))
     assert "ended" in report
@@ -292,11 +304,12 @@ def test_what_cannot_be_packed(desk: Desk) -> None:
 
 
 def test_flops_are_counted_from_the_shape() -> None:
-    for config in (TINY, ModelConfig()):
-        model = starting_model(0, None, None) if config == ModelConfig() else tiny_float_model(0)
+    grams = replace(TINY, ngram_orders=(2, 5), ngram_bits=5, ngram_width=6)
+    for config in (TINY, ModelConfig(), grams):
+        model = ByteTransformer(config)
         matrices = {n: p.numel() for n, p in model.named_parameters() if p.ndim == 2}
-        embedding = matrices.pop("embed.weight")
-        assert embedding == 257 * config.d_model
+        assert matrices.pop("embed.weight") == 257 * config.d_model
+        assert matrices.pop("ngrams.table.weight", 0) == len(config.ngram_orders) * 32 * 6
         assert matrix_parameters(config) == sum(matrices.values())
         assert training_flops(config) > 6 * matrix_parameters(config)
     assert training_flops(TINY) - 6 * matrix_parameters(TINY) == 12 * 2 * 16 * (4 + 16)

@@ -35,6 +35,17 @@ def test_zeros_stay_zeros() -> None:
     assert torch.equal(rounded(torch.zeros(3, 4), 1), torch.zeros(3, 4))
 
 
+def int8_step(model: ByteTransformer, name: str, weight: torch.Tensor) -> torch.Tensor:
+    """What one level is worth: one step a row of a matrix, one a table, folded into its matrix."""
+    if "ngrams" not in name:
+        return (weight.abs().amax(1, keepdim=True) / 127).expand_as(weight)
+    units = model.ngrams.steps()
+    if "table" in name:
+        return units.expand(-1, len(weight) // len(units), weight.shape[1]).flatten(0, 1)
+    columns = units.flatten().repeat_interleave(model.config.ngram_width)
+    return (weight * columns).abs().amax(1, keepdim=True) / 127 / columns
+
+
 def test_every_matrix_and_table_is_rounded() -> None:
     """A change below half a step of any weight but the largest is not heard; unrounded, it is."""
     model = tiny_float_model(2, GRAMS)
@@ -47,16 +58,14 @@ def test_every_matrix_and_table_is_rounded() -> None:
                 if weight.ndim < 2:
                     continue
                 kept = weight.clone()
-                step = weight.abs().amax(1, keepdim=True) / 127
+                step = int8_step(model, name, weight)
                 inner = weight.abs() < 126 * step
                 weight[inner] = ((weight / step).round() * step)[inner]
                 onto_grid = model(tokens)
-                weight[inner] += (0.3 * step).expand_as(weight)[inner]
+                weight[inner] += 0.3 * step[inner]
                 heard = not torch.allclose(model(tokens), onto_grid, atol=1e-4)
                 weight.copy_(kept)
-                # Tables have one step each, not one a row; their matrix is rounded after folding.
-                if "ngrams" not in name:
-                    assert heard != on, name
+                assert heard != on, name
             assert torch.equal(model(tokens), before)
 
 

@@ -78,4 +78,10 @@ def test_figures(tmp_path: Path) -> None:
         run_script("plot_training.py", tmp_path)
         figures = {p.name: p.read_bytes() for p in (tmp_path / "figures").iterdir()}
         assert set(figures) == {"heldout.svg", "recipe.svg", "models.svg"}
-        assert all(b"</svg>" in figure for figure in figures.values())
+        for name, labels in {
+            "heldout.svg": ["nano", "small", "bytes seen"],
+            "recipe.svg": [row["run"] for row in rows_of(docs / "recipe.csv")[1:]],
+            "models.svg": [row["model"] for row in rows_of(docs / "models.csv")],
+        }.items():
+            text = figures[name].decode()
+            assert all(f"<!-- {label}" in text for label in labels), name

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers import TEXT, python_fails, run_python
+from helpers import TEXT, TINY, python_fails, run_python, tiny_float_model
 
 from nncodec.lm.model import ByteTransformer
 
@@ -55,6 +56,22 @@ def test_auto_model(
     assert torch.allclose(theirs, logits, atol=1e-5)
     chosen = logits.log_softmax(-1)[0, np.arange(50), list(TEXT[:50])]
     assert abs(float(result.stdout) + float(chosen.mean())) < 1e-4
+
+
+def test_auto_model_with_tables(tmp_path: Path) -> None:
+    """A model with n-gram tables goes through transformers as one without."""
+    model = tiny_float_model(4, replace(TINY, ngram_orders=(2, 5), ngram_bits=5, ngram_width=6))
+    model.save_pretrained(tmp_path / "grams")
+    imports = ORDERS["transformers first"]
+    args = str(tmp_path / "grams"), TEXT[:50].hex(), str(tmp_path / "out")
+    result = run_python(imports + COMPARE, *args)
+    assert result.returncode == 0, python_fails(result)
+    tokens = torch.tensor([[256, *TEXT[:50]]])
+    with torch.no_grad():
+        logits = model(tokens)
+        assert torch.equal(ByteTransformer.from_pretrained(tmp_path / "out")(tokens), logits)
+    theirs = torch.load(tmp_path / "out" / "logits.pt", weights_only=True)
+    assert torch.allclose(theirs, logits, atol=1e-5)
 
 
 WITHOUT_TORCH = """

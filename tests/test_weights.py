@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +43,10 @@ def test_save_and_load(folder: Path, tiny_model: EngineModel) -> None:
     for name, value in tiny_model.tensors.items():
         assert (loaded.tensors[name] == value).all()
         assert loaded.tensors[name].dtype == value.dtype
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.iterdir():  # as readable as any file one makes
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask, path
 
 
 def set_item(name: str, index: Any, value: float) -> Callable[[Tensors], None]:

@@ -19,7 +19,7 @@ import numpy as np
 from nncodec.api import load_codec
 from nncodec.errors import NNCodecError
 from nncodec.levels import DEFAULT_LEVEL
-from nncodec.lm.packing import documents_below, is_held_out, write_domain
+from nncodec.lm.packing import Document, files_below, write_domain
 from nncodec.lm.plan import TrainConfig
 from nncodec.lm.run import export_folder, train_run
 from nncodec.modelstore import locate_float
@@ -30,7 +30,7 @@ RUN = ".nncodec-adapt"  # the run, inside the model's folder
 LEAST_BYTES = 1 << 16
 HELD_OUT_OF_256 = 16  # documents, by hash; or this share of the end of each, where they are few
 LEAST_HELD_OUT, MOST_HELD_OUT = 1 / 64, 1 / 8  # of all bytes
-MEASURED_BYTES = 1 << 22  # of held-out data
+LEAST_MEASURED, MEASURED_BYTES = 1 << 10, 1 << 22  # of held-out data
 PASSES, LEAST_SEEN, MOST_SEEN = 4, 1_000_000, 64_000_000  # of the default budget
 MUON_LR, ADAM_LR = 0.005, 0.001  # a quarter of the rates that models begin with
 
@@ -66,20 +66,24 @@ class Gain:
         return [found, f"break-even after {self.break_even} bytes of such data ({cost})"]
 
 
-def split(documents: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+def split(documents: list[Document]) -> tuple[list[Document], list[Document]]:
     """Training and held-out documents: whole ones by hash, else the end of each."""
-    train = [d for d in documents if not is_held_out(d, HELD_OUT_OF_256)]
-    valid = [d for d in documents if is_held_out(d, HELD_OUT_OF_256)]
+    train = [d for d in documents if not d.is_held_out(HELD_OUT_OF_256)]
+    valid = [d for d in documents if d.is_held_out(HELD_OUT_OF_256)]
     size = sum(map(len, documents))
     if train and LEAST_HELD_OUT * size <= sum(map(len, valid)) <= MOST_HELD_OUT * size:
         return train, valid
-    cuts = [len(d) - len(d) * HELD_OUT_OF_256 // 256 for d in documents]
-    ends = [d[cut:] for d, cut in zip(documents, cuts, strict=True) if cut < len(d)]
-    return [d[:cut] for d, cut in zip(documents, cuts, strict=True)], ends
+    cuts = [d.cut(len(d) - len(d) * HELD_OUT_OF_256 // 256) for d in documents]
+    return [begin for begin, _ in cuts], [end for _, end in cuts if len(end)]
 
 
-def measure(folder: Path, base: Path, held_out: list[bytes]) -> Gain:
-    data = np.frombuffer(b"".join(held_out)[:MEASURED_BYTES], dtype=np.uint8)
+def measure(folder: Path, base: Path, held_out: list[Document]) -> Gain:
+    data = np.empty(min(sum(map(len, held_out)), MEASURED_BYTES), dtype=np.uint8)
+    filled = 0
+    for document in held_out:
+        piece = np.frombuffer(document.read(), dtype=np.uint8)[: len(data) - filled]
+        data[filled : filled + len(piece)] = piece
+        filled += len(piece)
     before, after = (
         len(load_codec(DEFAULT_LEVEL, str(model)).compress(data)) for model in (base, folder)
     )
@@ -92,12 +96,12 @@ def default_bytes(size: int) -> int:
     return min(max(PASSES * size, LEAST_SEEN), MOST_SEEN)
 
 
-def check_origin(path: Path, model_id: str, documents: list[bytes]) -> None:
+def check_origin(path: Path, model_id: str, documents: list[Document]) -> None:
     """Record what a run began with; one that was interrupted goes on with the same alone.
 
     Raises NNCodecError naming what differs.
     """
-    digest = hashlib.sha256(b"".join(hashlib.sha256(d).digest() for d in documents)).hexdigest()
+    digest = hashlib.sha256(b"".join(d.digest for d in documents)).hexdigest()
     origin = {"model": model_id, "data": digest}
     if not path.exists():
         temporary = path.with_suffix(".tmp")
@@ -135,19 +139,24 @@ def adapt(
         raise NNCodecError(f"{output} is there already and not empty; name a new folder")
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
-    documents = list(documents_below(source, but=output))
+    documents = [Document.of(path) for path in files_below(source, but=output)]
     size = sum(map(len, documents))
     if size < LEAST_BYTES:
         raise NNCodecError(
             f"{source}: {size} bytes are too few to learn from, {LEAST_BYTES} needed"
         )
     train_part, held_out = split(documents)
+    seen = sum(map(len, train_part))
+    if size - seen < LEAST_MEASURED:
+        raise NNCodecError(
+            f"{source}: {size - seen} bytes can be held out, too few to measure a gain on; "
+            "put small files together into larger ones"
+        )
     corpus = run / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     check_origin(run / "origin.json", EngineModel.load(folder).model_id.hex(), documents)
-    write_domain(train_part, corpus / DOMAIN)
-    write_domain(held_out, corpus / f"{DOMAIN}.valid")
-    seen = sum(map(len, train_part))
+    write_domain((d.read() for d in train_part), corpus / DOMAIN)
+    write_domain((d.read() for d in held_out), corpus / f"{DOMAIN}.valid")
     report(f"{len(documents)} files, {seen} bytes to learn, {size - seen} held out")
     plan = replace(plan, crlf=0.0)  # line ends stay what they are in files of one's own
     if not plan.minutes and not plan.bytes:

@@ -123,7 +123,7 @@ def mix_for(domains: list[Domain], asked: dict[str, float] | None = None) -> dic
             raise UnknownDomainError(f"no domain {', '.join(unknown)}; the corpus has {names}")
         return {name: asked.get(name, 0.0) for name in names}
     if all(name in DEFAULT_MIX for name in names):
-        return DEFAULT_MIX
+        return {name: DEFAULT_MIX[name] for name in names}
     return {d.name: float(len(d.data)) for d in domains}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -99,14 +100,9 @@ def train(
     rows = world.rows(config.batch)
     run.mkdir(parents=True, exist_ok=True)
     domains = load_domains(corpus)
-    sampler = BatchSampler(
-        domains,
-        mix_for(domains, config.mix),
-        config.batch,
-        config.length,
-        config.seed,
-        config.crlf,
-    )
+    mix = mix_for(domains, config.mix)
+    config = replace(config, mix=mix)  # the record shall not depend on defaults
+    sampler = BatchSampler(domains, mix, config.batch, config.length, config.seed, config.crlf)
     held_out = {
         d.name: BatchSampler([d], {d.name: 1.0}, config.eval_windows, config.length, seed=1)
         for d in load_domains(corpus, "valid")
@@ -148,7 +144,7 @@ def train(
         if not world.is_main:
             return {}
         scores = evaluate(model, held_out, device)
-        eval_log.rewind(step - 1)  # a run that was finished already has this row
+        eval_log.rewind(step - 1)  # a run that was finished has this row
         eval_log.write({"step": step, "bytes": seen, "seconds": elapsed, **scores})
         return scores
 
