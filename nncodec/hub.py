@@ -67,6 +67,10 @@ def pull(
     target = home / name
     old = next((m.folder for m in modelstore.installed() if m.name == name), None)
     if old and not force:
+        if floats and not (old / FLOAT_FILE).is_file():
+            raise NNCodecError(
+                f"{name} is installed without its float weights: give another --name, or --force"
+            )
         return Pulled(old, kept(old, model_id), False)
     if old and old.resolve() != target.resolve():
         raise NNCodecError(f"{old} would hide a model in {target}: give another --name")

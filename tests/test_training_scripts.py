@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from helpers import TEXT
 
 from nncodec.lm.packing import write_domain
 
-SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS, DOCS = ROOT / "scripts", ROOT / "docs"
 
 
 def run_script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
@@ -69,19 +71,25 @@ def test_overheads_are_small(tmp_path: Path, model_home: Path) -> None:
     )
 
 
+def test_tables_of_the_models_are_those_of_the_measurements(tmp_path: Path) -> None:
+    for name in ("benchmarks.csv", "benchmarks_nano.csv", "models.md"):
+        shutil.copy(DOCS / name, tmp_path)
+    run_script("model_tables.py", tmp_path)
+    assert (tmp_path / "models.md").read_text() == (DOCS / "models.md").read_text()
+
+
 def test_figures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="figures need matplotlib, the bench extra")
-    docs = Path(__file__).resolve().parent.parent / "docs"
     for name in ("nano_heldout.csv", "small_heldout.csv", "recipe.csv", "models.csv"):
-        (tmp_path / name).write_bytes((docs / name).read_bytes())
+        (tmp_path / name).write_bytes((DOCS / name).read_bytes())
     for _ in range(2):
         run_script("plot_training.py", tmp_path)
         figures = {p.name: p.read_bytes() for p in (tmp_path / "figures").iterdir()}
         assert set(figures) == {"heldout.svg", "recipe.svg", "models.svg"}
         for name, labels in {
             "heldout.svg": ["nano", "small", "bytes seen"],
-            "recipe.svg": [row["run"] for row in rows_of(docs / "recipe.csv")[1:]],
-            "models.svg": [row["model"] for row in rows_of(docs / "models.csv")],
+            "recipe.svg": [row["run"] for row in rows_of(DOCS / "recipe.csv")[1:]],
+            "models.svg": [row["model"] for row in rows_of(DOCS / "models.csv")],
         }.items():
             text = figures[name].decode()
             assert all(f"<!-- {label}" in text for label in labels), name
