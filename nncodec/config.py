@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nncodec.errors import InvalidModelError
+from nncodec.files import write_atomically
 
 CONFIG_FILE = "config.json"
+FLOAT_FILE = "model.safetensors"  # what a model was trained to; no engine reads it
 MODEL_TYPE = "nncodec"
 BEGIN_OF_BLOCK = 256  # input-only symbol; it is never predicted, so the alphabet coded has 256
 VOCAB_SIZE = 257
@@ -176,18 +178,38 @@ class ModelConfig:
     @classmethod
     def load(cls, folder: Path) -> ModelConfig:
         """Read ``folder/config.json``. Raises InvalidModelError if it is absent or unusable."""
-        path = folder / CONFIG_FILE
+        return cls.from_dict(_read_object(folder / CONFIG_FILE))
+
+    @classmethod
+    def design(cls, folder: Path) -> ModelConfig:
+        """The shape of a model to be trained: ``config.json`` may leave out what nano has as well,
+        and the rotary frequencies. Raises InvalidModelError."""
+        values = {"model_type": MODEL_TYPE, **_read_object(folder / CONFIG_FILE)}
+        for name, value in asdict(cls()).items():
+            if name not in NGRAMS and name != "rope_multipliers":
+                values.setdefault(name, value)
         try:
-            values = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InvalidModelError(f"{path}: cannot read the model's config ({error})") from error
-        if not isinstance(values, dict):
-            raise InvalidModelError(f"{path}: not a JSON object")
+            pairs = values["head_dim"] // 2
+            values.setdefault(
+                "rope_multipliers", geometric_multipliers(values["rope_period"], pairs)
+            )
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise InvalidModelError(f"{folder / CONFIG_FILE}: unusable ({error})") from error
         return cls.from_dict(values)
 
     def save(self, folder: Path) -> None:
         text = json.dumps(self.to_dict(), indent=2) + "\n"
-        (folder / CONFIG_FILE).write_text(text, "utf-8")
+        write_atomically(folder / CONFIG_FILE, text.encode())
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidModelError(f"{path}: cannot read the model's config ({error})") from error
+    if not isinstance(values, dict):
+        raise InvalidModelError(f"{path}: not a JSON object")
+    return values
 
 
 def geometric_multipliers(period: int, pairs: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ loaded with all checks and their id is computed before the folder gets its place
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -19,12 +20,14 @@ from pathlib import Path
 from types import ModuleType
 
 from nncodec import modelstore
-from nncodec.config import CONFIG_FILE
+from nncodec.config import CONFIG_FILE, FLOAT_FILE
 from nncodec.errors import HubError, InvalidModelError, NNCodecError
+from nncodec.files import write_atomically
 from nncodec.modelcard import CARD_FILE
 from nncodec.modelcheck import Report, check
-from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
+from nncodec.weights import WEIGHTS_FILE, EngineModel
 
+ORIGIN_FILE = "origin.json"  # where pull got a model from
 FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, FLOAT_FILE)  # the last only if it is asked for
 LOG_IN = "log in with hf auth login, or set HF_TOKEN"
 
@@ -58,20 +61,27 @@ def pull(
 ) -> Pulled:
     """Install ``repo`` (USER/NAME) into ``$NNCODEC_HOME`` as ``name``, by default its own.
 
-    A model installed under that name is left as it is, without a look at the network, unless
-    ``force``. ``floats`` fetches the float checkpoint too. Any id but ``model_id`` is refused.
-    Raises HubError, InvalidModelError, or NNCodecError for a name that is not free.
+    A model that was pulled from there under that name is left as it is, without a look at the
+    network, unless ``force``; so is one of the id ``model_id``, wherever it is from. ``floats``
+    fetches the float checkpoint too. Any id but ``model_id`` is refused. Raises HubError,
+    InvalidModelError, or NNCodecError for a name that is not free.
     """
     name = check_name(repo.rsplit("/", 1)[-1] if name is None else name)
     home = modelstore.search_path()[-1]
     target = home / name
     old = next((m.folder for m in modelstore.installed() if m.name == name), None)
     if old and not force:
+        model = kept(old, model_id)
         if floats and not (old / FLOAT_FILE).is_file():
             raise NNCodecError(
                 f"{name} is installed without its float weights: give another --name, or --force"
             )
-        return Pulled(old, kept(old, model_id), False)
+        if model_id is None and origin_of(old) != origin(repo, revision):
+            raise NNCodecError(
+                f"{old} is another model, for all that is known: give another --name, --force, or "
+                f"--id {model.model_id.hex()} if it is the one you mean"
+            )
+        return Pulled(old, model, False)
     if old and old.resolve() != target.resolve():
         raise NNCodecError(f"{old} would hide a model in {target}: give another --name")
     if not old and os.path.lexists(target):
@@ -87,8 +97,21 @@ def pull(
         copy_files(snapshot, staged, wanted)
         model = usable(check(staged))
         check_id(model, model_id)
+        write_atomically(staged / ORIGIN_FILE, json.dumps(origin(repo, revision)).encode())
         put(staged, target, aside=temporary / "old")
     return Pulled(target, model, True)
+
+
+def origin(repo: str, revision: str | None) -> dict[str, str | None]:
+    return {"repository": repo, "revision": revision}
+
+
+def origin_of(folder: Path) -> object:
+    """What ``pull`` wrote about where a model came from; None if nothing is known."""
+    try:
+        return json.loads((folder / ORIGIN_FILE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def kept(folder: Path, model_id: bytes | None) -> EngineModel:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from nncodec.config import CONFIG_FILE
+from nncodec.config import CONFIG_FILE, FLOAT_FILE
 from nncodec.errors import InvalidModelError
+from nncodec.files import sha256
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
+from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 MANIFEST_FILE = "MANIFEST.json"
 HASHED_FILES = (CONFIG_FILE, WEIGHTS_FILE, FLOAT_FILE)
 
 Row = dict[str, Any]
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def describe(folder: Path) -> Row:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nncodec import manifest
 from nncodec.errors import InvalidModelError
+from nncodec.files import sha256
 from nncodec.numerics import NUMERIC_VERSION
 from nncodec.weights import WEIGHTS_FILE, EngineModel, read_record
 
@@ -78,7 +79,7 @@ def check(folder: Path) -> Report:
         problems += claim_problems(manifest.MANIFEST_FILE, model, row["id"], row["numeric_version"])
     hashes = {file: row["sha256"][file] for file in manifest.HASHED_FILES if file in row["sha256"]}
     here = [file for file in hashes if (folder / file).is_file()]
-    agreeing = [file for file in here if manifest.sha256(folder / file) == hashes[file]]
+    agreeing = [file for file in here if sha256(folder / file) == hashes[file]]
     problems += [
         f"{file} is not the file of {manifest.MANIFEST_FILE}: its SHA-256 differs"
         for file in here

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nncodec.config import FLOAT_FILE
 from nncodec.errors import InvalidModelError, ModelNotFoundError
-from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
+from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 DEFAULT_MODEL = "small"
 

@@ -19,10 +19,10 @@ from safetensors.numpy import load_file, save
 from nncodec.config import ModelConfig
 from nncodec.container import MODEL_ID_BYTES
 from nncodec.errors import InvalidModelError
+from nncodec.files import write_atomically
 from nncodec.numerics import NUMERIC_VERSION
 
 WEIGHTS_FILE = "engine.safetensors"
-FLOAT_FILE = "model.safetensors"  # the checkpoint they were made from; no engine reads it
 MAX_SCALE = 2.0**4  # keeps every product of the forward pass below 2^127: no infinities
 MIN_SCALE = 2.0**-40  # smaller ones could make denormal products, which some hardware flushes
 
@@ -102,8 +102,7 @@ class EngineModel:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {"numeric_version": str(NUMERIC_VERSION), "model_id": self.model_id.hex()}
-        # not save_file, whose files are for their owner's eyes alone
-        (folder / WEIGHTS_FILE).write_bytes(save(self.tensors, metadata=metadata))
+        write_atomically(folder / WEIGHTS_FILE, save(self.tensors, metadata=metadata))
 
     @classmethod
     def load(cls, folder: Path) -> EngineModel:

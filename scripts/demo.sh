@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up a fresh environment, compresses a real file with nano, gives it back, and compares sizes.
+# Sets up a fresh environment, compresses a real file, gives it back, and compares sizes.
 # usage: scripts/demo.sh [FILE]     (default: the documents of this project as one text)
 set -euo pipefail
 if [ $# -gt 0 ] && [ ! -s "$1" ]; then
@@ -23,7 +23,7 @@ data, packed = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 sizes = {
     "gzip -9": len(gzip.compress(data, 9)),
     "xz -9e": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
-    "nncodec -m nano": len(packed),
+    "nncodec": len(packed),
 }
 for name, size in sizes.items():
     print(f"{name:16} {size:9} bytes  {8 * size / len(data):.3f} bits/byte")

@@ -27,6 +27,7 @@ from nncodec.lm.data import Domain, load_domains, mix_for, parse_mix
 REPOSITORY = Path(__file__).resolve().parent.parent
 ENTRY_POINTS = ("nncodec.lm.train", "nncodec.lm.start", "nncodec.lm.flops")
 MAX_PART_MIB = 60
+LEAST_MEGABYTES = 0.001
 RUN_FILES = ("config.json", "train.json", "metrics.csv", "heldout.csv", "checkpoint.safetensors")
 
 
@@ -69,7 +70,7 @@ def training_code() -> list[tuple[str, Path]]:
 def shares(sizes: dict[str, int], mix: dict[str, float], total: int) -> dict[str, int]:
     """Bytes of each domain: ``total`` in the mix's shares; small domains whole, the rest more."""
     result: dict[str, int] = {}
-    names = {name for name in sizes if mix[name] > 0}
+    names = {name for name in sizes if mix.get(name, 0) > 0}
     while names:
         unit = (total - sum(result.values())) / sum(mix[name] for name in names)
         whole = {name for name in names if sizes[name] <= unit * mix[name]}
@@ -149,6 +150,8 @@ def main() -> None:
 
 def pack(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
+    if arguments.megabytes < LEAST_MEGABYTES:
+        raise ValueError(f"--megabytes {arguments.megabytes} is too little to train on")
     if output.exists():
         raise FileExistsError(f"{output} exists; parts of two sets must not mix: take a new folder")
     output.parent.mkdir(parents=True, exist_ok=True)

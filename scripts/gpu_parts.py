@@ -134,7 +134,11 @@ def unpack(
         left, digest = file["bytes"], hashlib.sha256()
         with path.open("wb") as out:
             while left:
-                rest = rest or next(chunks, b"")
+                while not rest:  # a part may unpack to nothing yet
+                    piece = next(chunks, None)
+                    if piece is None:
+                        raise PartsError("the parts end before the files of the index do")
+                    rest = piece
                 piece, rest = rest[:left], rest[left:]
                 out.write(piece)
                 digest.update(piece)

@@ -3,28 +3,27 @@
 usage: python scripts/pack_corpus.py -o CORPUS DOMAIN=FOLDER...      (for example prose=~/texts)
 
 Every file is a document, closed by one separator byte. About one in a hundred, chosen by the hash
-of its contents, is held out.
+of its contents, is held out; of a few files the end of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
-from nncodec.lm.packing import Document, files_below, write_domain
+from nncodec.lm.packing import Document, files_below, split, write_domain
 
 HELD_OUT_OF_256 = 3
 
 
 def pack(folder: Path, target: Path) -> dict[str, int]:
     """Write one domain; returns the number of documents by split."""
-    documents = [Document.of(path) for path in files_below(folder)]
-    counts = {}
-    for split, suffix in (("train", ""), ("valid", ".valid")):
-        held_out = split == "valid"
-        part = (d.read() for d in documents if d.is_held_out(HELD_OUT_OF_256) == held_out)
-        counts[split] = write_domain(part, target.with_name(target.name + suffix))
-    return counts
+    train, valid = split([Document.of(path) for path in files_below(folder)], HELD_OUT_OF_256)
+    return {
+        "train": write_domain(train, target),
+        "valid": write_domain(valid, target.with_name(target.name + ".valid")),
+    }
 
 
 def main() -> None:
@@ -38,6 +37,8 @@ def main() -> None:
         source = Path(folder).expanduser()
         if not separator or not source.is_dir():
             parser.error(f"{pair!r} is not DOMAIN=FOLDER with an existing folder")
+        if not re.fullmatch(r"\w+", name):
+            parser.error(f"{name!r} cannot be a domain: use letters, digits and '_'")
         counts = pack(source, arguments.output / name)
         print(f"{name}: {counts['train']} documents, {counts['valid']} held out")
 

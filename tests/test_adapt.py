@@ -10,13 +10,14 @@ import pytest
 from helpers import CLI, python_fails, run_python
 
 import nncodec
+from nncodec.config import FLOAT_FILE
 from nncodec.errors import InvalidModelError, NNCodecError
-from nncodec.lm.adapt import LEAST_BYTES, RUN, Gain, adapt, default_bytes, split
+from nncodec.lm.adapt import LEAST_BYTES, RUN, Gain, adapt, default_bytes
 from nncodec.lm.data import load_domains
-from nncodec.lm.packing import Document, files_below
+from nncodec.lm.packing import Document, files_below, split
 from nncodec.lm.plan import TrainConfig
 from nncodec.modelcheck import check
-from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
+from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 WORDS = ("lane", "block", "logit", "range", "coder", "model", "table", "promise", "exact", "byte")
 PLAN = TrainConfig(bytes=40 * 8 * 64, batch=8, length=64, warmup_steps=5, compile=False)
@@ -74,6 +75,29 @@ def test_an_interrupted_call_goes_on(tmp_path: Path) -> None:
     assert not (output / RUN).exists()
 
 
+def test_a_call_that_was_killed_while_measuring_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = write_files(tmp_path / "files"), tmp_path / "mine"
+    with monkeypatch.context() as patch:
+        patch.setattr("nncodec.lm.adapt.measure", killed)
+        with pytest.raises(InterruptedError):
+            adapt("tiny", source, output, PLAN, "cpu", lambda _line: None)
+    assert [path.name for path in output.iterdir()] == [RUN]  # nothing that looks finished
+    with monkeypatch.context() as patch:
+        patch.setattr("nncodec.lm.adapt.shutil.rmtree", killed)  # all is in its place already
+        with pytest.raises(InterruptedError):
+            adapt("tiny", source, output, PLAN, "cpu", lambda _line: None)
+    adapt("tiny", source, output, PLAN, "cpu", lambda _line: None)
+    assert sorted(path.name for path in output.iterdir()) == sorted(
+        ("README.md", "config.json", FLOAT_FILE, WEIGHTS_FILE)
+    )
+
+
+def killed(*_args: object) -> None:
+    raise InterruptedError
+
+
 def write_documents(folder: Path, contents: list[bytes]) -> list[Document]:
     folder.mkdir()
     for i, data in enumerate(contents):
@@ -83,15 +107,15 @@ def write_documents(folder: Path, contents: list[bytes]) -> list[Document]:
 
 def test_held_out_files_are_whole_ones_where_there_are_many(tmp_path: Path) -> None:
     documents = write_documents(tmp_path / "d", [b"document %d " % i * 20 for i in range(400)])
-    train, valid = split(documents)
+    train, valid = split(documents, 16)
     assert sorted(train + valid, key=lambda d: d.path) == documents
     assert 8 <= len(valid) <= 60
-    assert split(documents[::-1])[1] == valid[::-1]  # by contents, whatever the order
+    assert split(documents[::-1], 16)[1] == valid[::-1]  # by contents, whatever the order
 
 
 def test_held_out_are_the_ends_where_files_are_few(tmp_path: Path) -> None:
     contents = [bytes(range(256)) * 10, b"short", b"x" * 1000]
-    train, valid = split(write_documents(tmp_path / "d", contents))
+    train, valid = split(write_documents(tmp_path / "d", contents), 16)
     assert train[0].read() + valid[0].read() == contents[0]
     assert [len(d.read()) for d in train] == [2400, 5, 938]
     assert [len(d.read()) for d in valid] == [160, 62]

@@ -23,10 +23,11 @@ from test_modelstore import install, variant
 
 from nncodec import hub, manifest, modelstore
 from nncodec.cli import level_options
+from nncodec.config import FLOAT_FILE
 from nncodec.errors import HubError, InvalidModelError, NNCodecError
 from nncodec.modelcard import read_card
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import FLOAT_FILE, WEIGHTS_FILE, EngineModel
+from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 ROOT = Path(__file__).resolve().parent.parent
 CARD = """\
@@ -352,7 +353,7 @@ def test_pull(remote: FakeHub, home: Path, tiny_model: EngineModel) -> None:
     assert (result.rc, result.err) == (0, "")
     line = f"user/m: installed: {home / 'm'} (id {tiny_model.model_id.hex()})\n"
     assert result.out.decode() == line
-    assert names(home / "m") == ["README.md", "config.json", WEIGHTS_FILE]
+    assert names(home / "m") == ["README.md", "config.json", WEIGHTS_FILE, "origin.json"]
     assert not any((home / "m" / name).is_symlink() for name in names(home / "m"))
     assert names(home) == ["m"]
     [(repo, options)] = remote.calls
@@ -381,11 +382,18 @@ def test_pull_leaves_what_is_installed(
     remote: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a look at the network, and without huggingface_hub."""
+    shutil.rmtree(folder)
+    assert cli("models", "pull", "user/m").rc == 0
+    remote.calls.clear()
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     before = (folder / WEIGHTS_FILE).stat().st_mtime_ns
     result = cli("models", "pull", "user/m")
     assert (result.rc, result.err) == (0, "")
     assert "installed already" in result.out.decode()
+    for other in (["other/m"], ["user/m", "--revision", "v2"]):
+        assert_one_error(cli("models", "pull", *other), other[0], "another model.*--name")
+    model_id = EngineModel.load(folder).model_id.hex()
+    assert cli("models", "pull", "other/m", "--id", model_id).rc == 0
     assert remote.calls == []
     assert (folder / WEIGHTS_FILE).stat().st_mtime_ns == before
 
@@ -405,12 +413,17 @@ def test_pull_force_replaces(remote: FakeHub, folder: Path, tiny_model: EngineMo
     newer.save(remote.folder)
     assert cli("models", "pull", "user/m", "-f", "--id", newer.model_id.hex().upper()).rc == 0
     assert EngineModel.load(folder).model_id == newer.model_id
-    assert names(folder) == ["README.md", "config.json", WEIGHTS_FILE]  # nothing of the older one
+    assert names(folder) == [
+        "README.md",
+        "config.json",
+        WEIGHTS_FILE,
+        "origin.json",
+    ]  # nothing of the older one
     assert names(folder.parent) == ["m"]
 
 
 def test_pull_does_not_hide_behind_a_shipped_model(remote: FakeHub, home: Path) -> None:
-    assert "installed already" in cli("models", "pull", "user/nano").out.decode()
+    assert_one_error(cli("models", "pull", "user/nano"), "user/nano", "another model.*--name")
     result = cli("models", "pull", "user/nano", "--force")
     assert_one_error(result, "user/nano", "would hide .*--name")
     assert names(home) == []
@@ -683,7 +696,7 @@ def test_there_and_back_over_http(tmp_path: Path, folder: Path, tiny_model: Engi
         rc, out, err = models("pull", "user/m", "--id", tiny_model.model_id.hex())
         assert rc == 0, err
         assert names(home) == ["m"]
-        assert names(home / "m") == ["README.md", "config.json", WEIGHTS_FILE]
+        assert names(home / "m") == ["README.md", "config.json", WEIGHTS_FILE, "origin.json"]
         assert EngineModel.load(home / "m").model_id == tiny_model.model_id
         assert not any(FLOAT_FILE in line for line in server.requests if "resolve" in line)
 

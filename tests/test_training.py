@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +20,22 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from helpers import JSON, TEXT, TINY, tiny_float_model, write_corpus, write_domain
+from helpers import (
+    CLI,
+    JSON,
+    TEXT,
+    TINY,
+    python_fails,
+    run_python,
+    tiny_float_model,
+    write_corpus,
+    write_domain,
+)
 from safetensors.torch import load_file
 
 import nncodec
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
-from nncodec.errors import InvalidModelError, UnknownDomainError
+from nncodec.errors import InvalidModelError, NNCodecError, UnknownDomainError
 from nncodec.lanes import Coder
 from nncodec.lm.data import (
     DEFAULT_MIX,
@@ -41,7 +52,9 @@ from nncodec.lm.model import ByteTransformer
 from nncodec.lm.plan import Budget, TrainConfig
 from nncodec.lm.run import export_folder
 from nncodec.lm.runfiles import Checkpoint, check_plan
+from nncodec.lm.start import starting_model
 from nncodec.lm.train import byte_loss, make_optimizers, train
+from nncodec.weights import EngineModel
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)
@@ -163,8 +176,10 @@ def test_a_mix_of_ones_own(corpus: Path) -> None:
     asked = parse_mix("code=2.5")
     assert asked == {"code": 2.5}
     assert parse_mix("code=1,en_books=0") == {"code": 1.0, "en_books": 0.0}
-    assert mix_for(domains, asked) == {"code": 2.5, "en_books": 0.0}
-    draws = BatchSampler(domains, mix_for(domains, asked), batch=50, length=8, seed=0)
+    assert mix_for(domains, asked) == {"code": 2.5}
+    assert mix_for(domains, {"code": 1.0, "en_books": 0.0}) == {"code": 1.0}
+    code = [domain for domain in domains if domain.name == "code"]
+    draws = BatchSampler(code, mix_for(domains, asked), batch=50, length=8, seed=0)
     assert set(draws.batch(0).ravel().tolist()) <= {*JSON, BEGIN_OF_BLOCK}
     with pytest.raises(UnknownDomainError, match=r"martian.*code.*en_books"):
         mix_for(domains, {"code": 1.0, "martian": 1.0})
@@ -455,9 +470,119 @@ def test_own_files_can_be_packed(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_under_its_own_plan_only(tmp_path: Path) -> None:
-    path = tmp_path / "train.json"
     plan = TrainConfig(minutes=1, seed=3)
-    check_plan(path, plan)
-    check_plan(path, replace(plan, minutes=2))  # more time is fine
+    check_plan(tmp_path, plan)
+    check_plan(tmp_path, replace(plan, minutes=2, muon_lr=0.1))  # more time, other rates are fine
     with pytest.raises(ValueError, match="other seed"):
-        check_plan(path, replace(plan, minutes=2, seed=4))
+        check_plan(tmp_path, replace(plan, minutes=2, seed=4))
+
+
+def test_what_a_run_was_begun_with_cannot_change(corpus: Path, tmp_path: Path) -> None:
+    run, short = tmp_path / "run", replace(SHORT, bytes=4 * 32 * 5)
+    train(fresh_model(), corpus, run, short, CPU, silent)
+    other = ByteTransformer(replace(TINY, windows=(4, 64)))  # the same tensors
+    with pytest.raises(ValueError, match="another shape"):
+        train(other, corpus, run, short, CPU, silent)
+    with pytest.raises(ValueError, match="other start"):
+        train(fresh_model(), corpus, run, replace(short, start="00"), CPU, silent)
+    assert ModelConfig.load(run) == TINY
+
+
+def test_a_run_that_diverges_keeps_what_was_saved(corpus: Path, tmp_path: Path) -> None:
+    run, often = tmp_path / "run", replace(SHORT, bytes=4 * 32 * 8, save_every_s=0.0)
+    train(fresh_model(), corpus, run, often, CPU, silent)
+    wild = replace(often, bytes=4 * 32 * 60, adam_lr=1e39)  # weights become infinite
+    with pytest.raises(FloatingPointError, match="lower rates"):
+        train(fresh_model(), corpus, run, wild, CPU, silent)
+    assert all(v.isfinite().all() for v in Checkpoint(run).weights().values())
+    train(fresh_model(), corpus, run, replace(wild, adam_lr=1e-3), CPU, silent)  # as it says
+    state = Checkpoint(run).state()
+    assert state is not None
+    assert state["step"] == 60
+
+
+def test_a_damaged_checkpoint_is_named(corpus: Path, tmp_path: Path) -> None:
+    run, short = tmp_path / "run", replace(SHORT, bytes=4 * 32 * 5)
+    train(fresh_model(), corpus, run, short, CPU, silent)
+    path = Checkpoint(run).path
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for action in (
+        lambda: train(fresh_model(), corpus, run, short, CPU, silent),
+        lambda: export_folder(run, corpus, tmp_path / "model"),
+    ):
+        with pytest.raises(NNCodecError, match=r"checkpoint\.safetensors is damaged"):
+            action()
+    model = run / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:1000])
+    with pytest.raises(InvalidModelError, match=r"model\.safetensors"):
+        ByteTransformer.from_pretrained(run)
+
+
+def test_a_run_that_was_killed_can_be_exported(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(fresh_model(), corpus, run, replace(SHORT, bytes=4 * 32 * 5), CPU, silent)
+    (run / "model.safetensors").unlink()
+    model_id = export_folder(run, corpus, tmp_path / "model")
+    assert EngineModel.load(tmp_path / "model").model_id == model_id
+    with pytest.raises(NNCodecError, match="would be overwritten"):
+        export_folder(run, corpus, tmp_path / "model")
+    assert export_folder(run, corpus, tmp_path / "model", force=True) == model_id
+
+
+def test_compiled_training_takes_up_rounding(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the tracer alone, without a compiler: the same weights as without it."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    plan = replace(SHORT, bytes=4 * 32 * 12, rounding_share=0.5)
+    for name in (True, False):
+        run = tmp_path / str(name)
+        train(fresh_model(), corpus, run, replace(plan, compile=name), CPU, silent)
+    compiled, eager = weights(tmp_path / "True"), weights(tmp_path / "False")
+    plain = replace(plan, rounding_share=0.0)
+    train(fresh_model(), corpus, tmp_path / "plain", plain, CPU, silent)
+    changed = weights(tmp_path / "plain")
+    for name, value in eager.items():
+        assert np.allclose(compiled[name], value, atol=1e-5), name
+    assert any(not np.allclose(changed[n], v, atol=1e-4) for n, v in eager.items())
+
+
+def test_a_shape_may_leave_out_what_is_as_nanos(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"d_model": 96, "n_heads": 3, "head_dim": 32}')
+    model = starting_model(0, tmp_path, None)
+    assert (model.config.d_model, model.config.d_ff) == (96, ModelConfig().d_ff)
+    assert len(model.config.rope_multipliers) == 16
+    with pytest.raises(InvalidModelError, match="model_type"):
+        ModelConfig.load(tmp_path)  # a model's own config leaves out nothing
+    for text in ('{"head_dim": "x"}', '{"head_dim": 0}', "[]", '{"rope_period": 1e999}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(InvalidModelError):
+            ModelConfig.design(tmp_path)
+
+
+def test_several_key_value_heads_go_on_in_their_own_shape(tmp_path: Path) -> None:
+    config = replace(TINY, n_kv_heads=2)
+    ByteTransformer(config).save_pretrained(tmp_path)
+    assert starting_model(0, None, tmp_path).config == config
+
+
+def test_the_command_goes_on_with_a_run_by_its_own_plan(corpus: Path, tmp_path: Path) -> None:
+    """As docs/gpu.md has it for runs that were brought back."""
+    run = tmp_path / "run"
+    paused = replace(SHORT, bytes=4 * 32 * 20, stop_minutes=1e-9, seed=3)
+    train(fresh_model(), corpus, run, paused, CPU, silent)
+    result = run_python(CLI, "train", str(corpus), "-o", str(run), "--device", "cpu")
+    assert result.returncode == 0, python_fails(result)
+    state = Checkpoint(run).state()
+    assert state is not None
+    assert state["step"] == 20
+    assert EngineModel.load(run).config == TINY
+    new = run_python(CLI, "train", "nowhere", "-o", "new", "--minutes", "1", cwd=tmp_path)
+    assert (new.returncode, new.stderr.count(b"\n")) == (1, 1)
+    assert not (tmp_path / "new").exists()
+    float_only = tmp_path / "floats"
+    fresh_model().save_pretrained(float_only)
+    other = run_python(CLI, "train", str(corpus), "-o", str(float_only), "--minutes", "1")
+    assert other.returncode == 1
+    assert b"was not trained there" in other.stderr

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import TEXT
-
-from nncodec.lm.packing import write_domain
+from helpers import TEXT, write_domain
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS, DOCS = ROOT / "scripts", ROOT / "docs"
@@ -30,8 +28,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_recipe_runs_are_rows_and_not_repeated(tmp_path: Path) -> None:
-    write_domain(TEXT.splitlines() * 10, tmp_path / "en_books")
-    write_domain(TEXT.splitlines(), tmp_path / "en_books.valid")
+    write_domain(tmp_path, "en_books", TEXT.splitlines() * 10)
+    write_domain(tmp_path, "en_books.valid", TEXT.splitlines())
     table = tmp_path / "recipe.csv"
     tiny = ["-o", tmp_path / "runs", "--csv", table, "--megabytes", "0.00001", "--no-compile"]
     first, second = "nano's recipe", "AdamW alone, 0.004"

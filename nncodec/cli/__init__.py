@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import typer
 
 
+# The commands with options that are numbers, of which gzip's levels are none.
+WITHOUT_LEVELS = ("train", "export", "models")
 TAKE_A_VALUE = ("-o", "--output", "-m", "--model", "-T", "--threads", "-l", "--level", "--message")
 
 
@@ -29,7 +31,9 @@ def main() -> None:
     try:
         from nncodec.cli.app import app
 
-        arguments = level_options(sys.argv[1:])
+        arguments = sys.argv[1:]
+        if arguments[:1] and arguments[0] not in WITHOUT_LEVELS:
+            arguments = level_options(arguments)
         keep_only(app, arguments[:1])
         app(arguments, prog_name="nncodec")
         sys.stdout.flush()

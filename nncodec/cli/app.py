@@ -307,7 +307,10 @@ def train(
     megabytes: Annotated[float, typer.Option(min=0, help="Budget in 10^6 bytes seen.")] = 0.0,
     shape: Annotated[
         Optional[Path],
-        typer.Option(help="Folder with a config.json; default: the shape of --from, or nano's."),
+        typer.Option(
+            help="Folder with a config.json, which may leave out what is as nano's; default: the "
+            "shape of --from, or nano's."
+        ),
     ] = None,
     muon_lr: Annotated[
         Optional[float],
@@ -317,71 +320,88 @@ def train(
         Optional[float],
         typer.Option(min=0, help="Peak rate of all else; 0.004, or 0.001 for --data."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 16,
-    length: Annotated[int, typer.Option(min=2, help="Tokens a window.")] = 512,
+    batch: Annotated[Optional[int], typer.Option(min=1, help="Windows a step; 16.")] = None,
+    length: Annotated[Optional[int], typer.Option(min=2, help="Tokens a window; 512.")] = None,
     decay: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Last share of the budget, in which rates fall to 0."),
-    ] = 0.5,
+        Optional[float],
+        typer.Option(min=0, max=1, help="Last share of the budget, in which rates fall to 0; 0.5."),
+    ] = None,
     rounding: Annotated[
-        float, typer.Option(min=0, max=1, help="Last share of the budget with int8 in the loop.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Decides weights and batches.")] = 0,
+        Optional[float],
+        typer.Option(min=0, max=1, help="Last share of the budget with int8 in the loop; 0."),
+    ] = None,
+    seed: Annotated[
+        Optional[int], typer.Option(min=0, help="Decides weights and batches; 0.")
+    ] = None,
     mix: Annotated[
         str, typer.Option(help="Draw only from these: domain=weight,... Default: the usual mix.")
     ] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda; by default what is there.")] = "",
-    compile_: Annotated[bool, typer.Option("--compile/--no-compile")] = True,
+    compile_: Annotated[Optional[bool], typer.Option("--compile/--no-compile")] = None,
 ) -> None:
-    """Train a byte Transformer, or adapt one to your files; needs the train extra."""
+    """Train a byte Transformer, or adapt one to your files; needs the train extra.
+
+    A run that was begun goes on by its own plan where nothing else is asked for. Float weights,
+    which --from needs, are part of a checkout, not of an installed package.
+    """
     if (corpus is None) == (data is None):
         raise typer.BadParameter("give a corpus, or --data with files of your own")
     if data and (shape or mix):
         raise typer.BadParameter("--shape and --mix go with a corpus, not with --data")
-    if (minutes > 0) + (megabytes > 0) not in ((0, 1) if data else (1,)):
+    begun = (run / "train.json").exists()
+    if (minutes > 0) + (megabytes > 0) not in ((0, 1) if data or begun else (1,)):
         raise typer.BadParameter("give a budget: either --minutes or --megabytes")
 
-    def work(name: str) -> None:
-        from nncodec.lm.adapt import ADAM_LR, MUON_LR, adapt
+    def work(_name: str) -> None:
+        from nncodec.lm.adapt import ADAPTING, adapt
         from nncodec.lm.data import parse_mix
         from nncodec.lm.plan import TrainConfig
         from nncodec.lm.run import train_and_export
+        from nncodec.lm.runfiles import recorded_plan
 
-        usual = (MUON_LR, ADAM_LR) if data else (TrainConfig.muon_lr, TrainConfig.adam_lr)
-        plan = TrainConfig(
-            minutes=minutes,
-            bytes=int(megabytes * 1e6),
-            batch=batch,
-            length=length,
-            muon_lr=usual[0] if muon_lr is None else muon_lr,
-            adam_lr=usual[1] if adam_lr is None else adam_lr,
-            decay_share=decay,
-            rounding_share=rounding,
-            seed=seed,
-            mix=parse_mix(mix) if mix else None,
-            compile=compile_,
-        )
+        asked = {
+            "batch": batch,
+            "length": length,
+            "muon_lr": muon_lr,
+            "adam_lr": adam_lr,
+            "decay_share": decay,
+            "rounding_share": rounding,
+            "seed": seed,
+            "mix": parse_mix(mix) if mix else None,
+            "compile": compile_,
+        }
+        values = {**(ADAPTING if data else {}), **recorded_plan(run), "stop_minutes": 0.0}
+        values |= {name: value for name, value in asked.items() if value is not None}
+        if minutes or megabytes:
+            values |= {"minutes": minutes, "bytes": int(megabytes * 1e6)}
+        plan = TrainConfig(**values)
         if data:
             adapt(start or DEFAULT_MODEL, data, run, plan, device)
         else:
             begin = locate_float(start) if start else None
-            train_and_export(Path(name), run, plan, shape, begin, device)
+            assert corpus is not None
+            train_and_export(corpus, run, plan, shape, begin, device)
 
-    each([str(data or corpus)], needing_torch(work))
+    each([str(run)], needing_torch(work))
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder with config.json and model.safetensors.")],
+    run: Annotated[
+        Path, typer.Argument(help="A run, or a folder with config.json and model.safetensors.")
+    ],
     corpus: Annotated[Path, typer.Option(help="Held-out files that set the value ranges.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model's folder.")],
+    force: Annotated[
+        bool, typer.Option("-f", "--force", help="Replace a model that is there.")
+    ] = False,
 ) -> None:
     """Turn a trained float checkpoint into the integer model that archives are made with."""
 
     def work(name: str) -> None:
         from nncodec.lm.run import export_folder
 
-        print(export_folder(Path(name), corpus, output).hex())
+        print(export_folder(Path(name), corpus, output, force=force).hex())
 
     each([str(run)], needing_torch(work))
 

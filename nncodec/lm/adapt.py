@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from nncodec.api import load_codec
+from nncodec.config import CONFIG_FILE, FLOAT_FILE
 from nncodec.errors import NNCodecError
+from nncodec.files import write_atomically
 from nncodec.levels import DEFAULT_LEVEL
-from nncodec.lm.packing import Document, files_below, write_domain
+from nncodec.lm.packing import Document, files_below, split, write_domain
 from nncodec.lm.plan import TrainConfig
 from nncodec.lm.run import export_folder, train_run
+from nncodec.modelcard import CARD_FILE
 from nncodec.modelstore import locate_float
 from nncodec.weights import WEIGHTS_FILE, EngineModel
 
@@ -29,10 +33,9 @@ DOMAIN = "own"
 RUN = ".nncodec-adapt"  # the run, inside the model's folder
 LEAST_BYTES = 1 << 16
 HELD_OUT_OF_256 = 16  # documents, by hash; or this share of the end of each, where they are few
-LEAST_HELD_OUT, MOST_HELD_OUT = 1 / 64, 1 / 8  # of all bytes
 LEAST_MEASURED, MEASURED_BYTES = 1 << 10, 1 << 22  # of held-out data
 PASSES, LEAST_SEEN, MOST_SEEN = 4, 1_000_000, 64_000_000  # of the default budget
-MUON_LR, ADAM_LR = 0.005, 0.001  # a quarter of the rates that models begin with
+ADAPTING = {"muon_lr": 0.005, "adam_lr": 0.001}  # a quarter of the rates that models begin with
 
 
 @dataclass(frozen=True)
@@ -66,26 +69,14 @@ class Gain:
         return [found, f"break-even after {self.break_even} bytes of such data ({cost})"]
 
 
-def split(documents: list[Document]) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents: whole ones by hash, else the end of each."""
-    train = [d for d in documents if not d.is_held_out(HELD_OUT_OF_256)]
-    valid = [d for d in documents if d.is_held_out(HELD_OUT_OF_256)]
-    size = sum(map(len, documents))
-    if train and LEAST_HELD_OUT * size <= sum(map(len, valid)) <= MOST_HELD_OUT * size:
-        return train, valid
-    cuts = [d.cut(len(d) - len(d) * HELD_OUT_OF_256 // 256) for d in documents]
-    return [begin for begin, _ in cuts], [end for _, end in cuts if len(end)]
-
-
 def measure(folder: Path, base: Path, held_out: list[Document]) -> Gain:
-    data = np.empty(min(sum(map(len, held_out)), MEASURED_BYTES), dtype=np.uint8)
-    filled = 0
-    for document in held_out:
-        piece = np.frombuffer(document.read(), dtype=np.uint8)[: len(data) - filled]
-        data[filled : filled + len(piece)] = piece
-        filled += len(piece)
+    """Archives of the held-out documents, or of as much of the beginning of each as is measured."""
+    size = sum(map(len, held_out))
+    share = min(1.0, MEASURED_BYTES / size)
+    data = b"".join(document.read(math.ceil(share * len(document))) for document in held_out)
+    symbols = np.frombuffer(data, dtype=np.uint8)
     before, after = (
-        len(load_codec(DEFAULT_LEVEL, str(model)).compress(data)) for model in (base, folder)
+        len(load_codec(DEFAULT_LEVEL, str(model)).compress(symbols)) for model in (base, folder)
     )
     weight = sum((folder / name).stat().st_size for name in ("config.json", WEIGHTS_FILE))
     return Gain(len(data), before, after, weight)
@@ -101,12 +92,10 @@ def check_origin(path: Path, model_id: str, documents: list[Document]) -> None:
 
     Raises NNCodecError naming what differs.
     """
-    digest = hashlib.sha256(b"".join(d.digest for d in documents)).hexdigest()
+    digest = hashlib.sha256(b"".join(d.digest.encode() for d in documents)).hexdigest()
     origin = {"model": model_id, "data": digest}
     if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(origin))
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps(origin).encode())
     old = json.loads(path.read_text())
     other = [name for name, value in origin.items() if old.get(name) != value]
     if other:
@@ -135,7 +124,7 @@ def adapt(
         raise NNCodecError("a model is adapted by one process: start it without torchrun")
     folder = locate_float(base)
     run = output / RUN
-    if output.exists() and any(path != run for path in output.iterdir()):
+    if output.exists() and not {path.name for path in output.iterdir()} <= ours(run):
         raise NNCodecError(f"{output} is there already and not empty; name a new folder")
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
@@ -145,7 +134,7 @@ def adapt(
         raise NNCodecError(
             f"{source}: {size} bytes are too few to learn from, {LEAST_BYTES} needed"
         )
-    train_part, held_out = split(documents)
+    train_part, held_out = split(documents, HELD_OUT_OF_256)
     seen = sum(map(len, train_part))
     if size - seen < LEAST_MEASURED:
         raise NNCodecError(
@@ -154,25 +143,35 @@ def adapt(
         )
     corpus = run / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    check_origin(run / "origin.json", EngineModel.load(folder).model_id.hex(), documents)
-    write_domain((d.read() for d in train_part), corpus / DOMAIN)
-    write_domain((d.read() for d in held_out), corpus / f"{DOMAIN}.valid")
+    base_id = EngineModel.load(folder).model_id.hex()
+    check_origin(run / "origin.json", base_id, documents)
+    write_domain(train_part, corpus / DOMAIN)
+    write_domain(held_out, corpus / f"{DOMAIN}.valid")
     report(f"{len(documents)} files, {seen} bytes to learn, {size - seen} held out")
     plan = replace(plan, crlf=0.0)  # line ends stay what they are in files of one's own
     if not plan.minutes and not plan.bytes:
         plan = replace(plan, bytes=default_bytes(seen))
     train_run(corpus, run, plan, None, folder, device, report)
-    export_folder(run, corpus, output)
-    gain = measure(output, folder, held_out)
-    model_id = EngineModel.load(output).model_id.hex()
+    made = run / "model"
+    export_folder(run, corpus, made, split="train", force=True)  # what is held out stays unseen
+    gain = measure(made, folder, held_out)
+    model_id = EngineModel.load(made).model_id.hex()
     for line in gain.lines(base):
         report(line)
     report(f"model id {model_id}")
-    figures = "\n".join(gain.lines(base))
-    card = CARD.format(name=output.resolve().name, base=base, seen=seen, figures=figures)
-    (output / "README.md").write_text(card, "utf-8")
+    facts = {"name": output.resolve().name, "base": base, "base_id": base_id, "seen": seen}
+    card = CARD.format(**facts, figures="\n".join(gain.lines(base)))
+    write_atomically(made / CARD_FILE, card.encode())
+    for name in (CARD_FILE, CONFIG_FILE, FLOAT_FILE, WEIGHTS_FILE):  # the last makes it a model
+        os.replace(made / name, output / name)
     shutil.rmtree(run)
     return gain
+
+
+def ours(run: Path) -> set[str]:
+    """What may be in the model's folder: nothing, or a run, and then what it leaves at its end."""
+    files = {CARD_FILE, CONFIG_FILE, FLOAT_FILE, WEIGHTS_FILE}
+    return {run.name} | files if run.exists() else set()
 
 
 CARD = """\
@@ -182,7 +181,8 @@ tags: [compression, byte-level, lossless]
 ---
 # {name}
 
-{base}, adapted to {seen} bytes of its owner's files with `nncodec train --from {base} --data`.
+{base} (id {base_id}), adapted to {seen} bytes of its owner's files with
+`nncodec train --from {base} --data`.
 
 {figures}
 """

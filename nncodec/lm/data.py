@@ -115,13 +115,13 @@ def parse_mix(text: str) -> dict[str, float]:
 
 
 def mix_for(domains: list[Domain], asked: dict[str, float] | None = None) -> dict[str, float]:
-    """Weights of domains: those ``asked`` for, and 0 for the rest; without, the default ones
-    if they cover all domains, else by size. Raises UnknownDomainError."""
+    """Weights of the domains to draw from: those ``asked`` for; without, the default ones if they
+    cover all domains, else by size. Raises UnknownDomainError."""
     names = [d.name for d in domains]
     if asked:
         if unknown := sorted(asked.keys() - set(names)):
             raise UnknownDomainError(f"no domain {', '.join(unknown)}; the corpus has {names}")
-        return {name: asked.get(name, 0.0) for name in names}
+        return {name: weight for name, weight in asked.items() if weight > 0}
     if all(name in DEFAULT_MIX for name in names):
         return {name: DEFAULT_MIX[name] for name in names}
     return {d.name: float(len(d.data)) for d in domains}

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
+from nncodec.config import BEGIN_OF_BLOCK, FLOAT_FILE, ModelConfig
 from nncodec.errors import InvalidModelError
+from nncodec.files import write_atomically
 from nncodec.lm.attention import windowed_attention
 from nncodec.lm.rounding import Embedding, Linear, rounded, steps
 from nncodec.numerics import ngram_row, rope_table
@@ -197,8 +199,7 @@ class ByteTransformer(nn.Module):
         state = {
             name: p.detach().float().cpu().contiguous() for name, p in self.state_dict().items()
         }
-        # not save_file, whose files are for their owner's eyes alone
-        (path / "model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
+        write_atomically(path / FLOAT_FILE, save(state, metadata={"format": "pt"}))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ByteTransformer:
@@ -206,9 +207,11 @@ class ByteTransformer(nn.Module):
         path = Path(folder)
         model = cls(ModelConfig.load(path))
         try:
-            state = load_file(path / "model.safetensors")
+            state = load_file(path / FLOAT_FILE)
             # transformers' save_pretrained puts its wrapper's attribute in front of every name.
             model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
-        except (OSError, RuntimeError) as error:
-            raise InvalidModelError(f"{path}: weights do not fit the config ({error})") from error
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise InvalidModelError(
+                f"{path / FLOAT_FILE}: no weights of the config's shape ({error})"
+            ) from error
         return model

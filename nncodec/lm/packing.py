@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+
+from nncodec.files import sha256
+
+PIECE = 1 << 20  # bytes copied at once
 
 
 def files_below(source: Path, but: Path | None = None) -> Iterator[Path]:
@@ -33,21 +37,28 @@ class Document:
     path: Path
     begin: int
     end: int
-    digest: bytes
+    digest: str
 
     @classmethod
     def of(cls, path: Path) -> Document:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
-            return cls(path, 0, file.tell(), digest)
+        return cls(path, 0, path.stat().st_size, sha256(path))
 
     def __len__(self) -> int:
         return self.end - self.begin
 
-    def read(self) -> bytes:
+    def read(self, size: int | None = None) -> bytes:
+        """Its bytes, or the first ``size`` of them."""
         with self.path.open("rb") as file:
             file.seek(self.begin)
-            return file.read(len(self))
+            return file.read(len(self) if size is None else min(size, len(self)))
+
+    def copy(self, out: BinaryIO) -> None:
+        left = len(self)
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            while left and (piece := file.read(min(left, PIECE))):
+                out.write(piece)
+                left -= len(piece)
 
     def cut(self, at: int) -> tuple[Document, Document]:
         """What comes before the offset ``at``, and the rest."""
@@ -56,10 +67,25 @@ class Document:
 
     def is_held_out(self, of_256: int) -> bool:
         """Whether it is among ``of_256`` of 256 that are held out: by the file's contents alone."""
-        return self.digest[0] < of_256
+        return int(self.digest[:2], 16) < of_256
 
 
-def write_domain(documents: Iterable[bytes], target: Path) -> int:
+def split(documents: list[Document], of_256: int) -> tuple[list[Document], list[Document]]:
+    """Training and held-out documents: about ``of_256`` of 256 by hash, else the end of each.
+
+    Ends are taken where documents are so few that chance holds out a quarter of that or less, or
+    twice that or more, of the bytes.
+    """
+    train = [d for d in documents if not d.is_held_out(of_256)]
+    valid = [d for d in documents if d.is_held_out(of_256)]
+    expected = sum(map(len, documents)) * of_256 / 256
+    if train and expected / 4 <= sum(map(len, valid)) <= expected * 2:
+        return train, valid
+    cuts = [d.cut(len(d) - len(d) * of_256 // 256) for d in documents]
+    return [begin for begin, _ in cuts], [end for _, end in cuts if len(end)]
+
+
+def write_domain(documents: Iterable[Document], target: Path) -> int:
     """Write ``target``.bin and .idx, every document closed by a separator; returns their number.
 
     Without documents there are no files: an empty domain would only be in the way.
@@ -68,7 +94,8 @@ def write_domain(documents: Iterable[bytes], target: Path) -> int:
     path = target.with_name(target.name + ".bin")
     with path.open("wb") as out:
         for document in documents:
-            out.write(document + b"\0")
+            document.copy(out)
+            out.write(b"\0")
             offsets.append(out.tell())
     if len(offsets) == 1:
         path.unlink()

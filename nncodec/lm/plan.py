@@ -27,6 +27,7 @@ class TrainConfig:
     eval_every_s: float = 900.0
     eval_windows: int = 32  # held-out windows a domain
     compile: bool = True
+    start: str = ""  # SHA-256 of the weights that the model began as; "": random ones
 
 
 class Budget:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from nncodec.config import CONFIG_FILE, FLOAT_FILE, ModelConfig
+from nncodec.errors import NNCodecError
+from nncodec.files import sha256
 from nncodec.lm import distributed
 from nncodec.lm.data import BatchSampler, load_domains, mix_for
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.plan import TrainConfig
+from nncodec.lm.runfiles import PLAN_FILE, Checkpoint
 from nncodec.lm.start import starting_model
 from nncodec.lm.train import train
 from nncodec.weights import WEIGHTS_FILE
@@ -40,11 +44,17 @@ def train_run(
     report: Callable[[str], None],
 ) -> bool:
     """Train in ``run``; whether this is the process, of those of torchrun, that goes on alone."""
-    if (run / WEIGHTS_FILE).exists() and not (run / "train.json").exists():
-        raise ValueError(f"{run} holds a model that was not trained there; name a new folder")
+    resumed = (run / PLAN_FILE).exists()
+    if not resumed:
+        refuse_models(run, "was not trained there")
+    if resumed and not shape:
+        shape = run
+    if start:
+        plan = replace(plan, start=sha256(start / FLOAT_FILE))
     with distributed.joined(device) as where:
         main = distributed.world().is_main
-        model = starting_model(plan.seed, shape, start)
+        begun = Checkpoint(run).path.exists()
+        model = starting_model(plan.seed, shape, None if begun else start)
 
         def say(line: str) -> None:
             if main:
@@ -56,16 +66,44 @@ def train_run(
         return main
 
 
-def export_folder(run: Path, corpus: Path, output: Path) -> bytes:
-    """Quantise ``run``'s checkpoint into ``output``; returns the model id."""
-    model = ByteTransformer.from_pretrained(run)
-    held_out = load_domains(corpus, "valid")
+def refuse_models(folder: Path, why: str) -> None:
+    """Raises NNCodecError if there is a model in ``folder``, or a part of one."""
+    if found := [
+        name for name in (CONFIG_FILE, FLOAT_FILE, WEIGHTS_FILE) if (folder / name).exists()
+    ]:
+        raise NNCodecError(
+            f"{folder} holds a model ({', '.join(found)}) that {why}; name a new folder"
+        )
+
+
+def trained_model(run: Path) -> ByteTransformer:
+    """What ``run`` has come to: its last checkpoint's weights, or those of a model folder."""
+    if not Checkpoint(run).path.exists():
+        return ByteTransformer.from_pretrained(run)
+    model = ByteTransformer(ModelConfig.load(run))
+    model.load_state_dict(Checkpoint(run).weights())
+    return model
+
+
+def export_folder(
+    run: Path, corpus: Path, output: Path, split: str = "valid", force: bool = False
+) -> bytes:
+    """Quantise what ``run`` has come to into ``output``; returns the model id.
+
+    Value ranges are set by documents of the corpus' ``split``. The integer weights are written
+    last: a folder without them is no model yet. Raises NNCodecError if another model is in
+    ``output``, unless ``force``.
+    """
+    model = trained_model(run)
+    if output.resolve() != run.resolve() and not force:
+        refuse_models(output, "would be overwritten")
+    documents = load_domains(corpus, split)
     sampler = BatchSampler(
-        held_out, mix_for(held_out), CALIBRATION_WINDOWS, CALIBRATION_LENGTH, seed=5
+        documents, mix_for(documents), CALIBRATION_WINDOWS, CALIBRATION_LENGTH, seed=5
     )
     exported = export(model, sampler.batch(0))
+    output.mkdir(parents=True, exist_ok=True)
+    (output / WEIGHTS_FILE).unlink(missing_ok=True)
+    model.save_pretrained(output)
     exported.save(output)
-    if output.resolve() != run.resolve():
-        model.config.save(output)
-        shutil.copyfile(run / "model.safetensors", output / "model.safetensors")
     return exported.model_id

@@ -26,7 +26,7 @@ from nncodec.lm.model import ByteTransformer
 from nncodec.lm.plan import Budget, TrainConfig
 from nncodec.lm.prefetch import prefetched
 from nncodec.lm.rounding import set_rounding
-from nncodec.lm.runfiles import Checkpoint, MetricsLog, check_plan
+from nncodec.lm.runfiles import Checkpoint, MetricsLog, check_plan, check_shape
 
 FIRST_SAVE_S = 60.0  # a run that is stopped early leaves something
 
@@ -98,23 +98,23 @@ def train(
     world = distributed.world()
     say = report if world.is_main else lambda _line: None
     rows = world.rows(config.batch)
-    run.mkdir(parents=True, exist_ok=True)
     domains = load_domains(corpus)
     mix = mix_for(domains, config.mix)
+    domains = [domain for domain in domains if domain.name in mix]
     config = replace(config, mix=mix)  # the record shall not depend on defaults
     sampler = BatchSampler(domains, mix, config.batch, config.length, config.seed, config.crlf)
     held_out = {
         d.name: BatchSampler([d], {d.name: 1.0}, config.eval_windows, config.length, seed=1)
         for d in load_domains(corpus, "valid")
     }
+    run.mkdir(parents=True, exist_ok=True)
     model.to(device)
     optimizers = make_optimizers(model, config)
     checkpoint = Checkpoint(run)
     if world.is_main:
-        check_plan(run / "train.json", config)
+        check_plan(run, config)
+        check_shape(run, model.config)
     state = checkpoint.load(model, optimizers) or {"step": 0, "seconds": 0.0, "bytes": 0}
-    if world.is_main:
-        model.config.save(run)
     log, eval_log = MetricsLog(run / "metrics.csv"), MetricsLog(run / "heldout.csv")
     loss_of: Callable[[Tensor], Tensor] = partial(byte_loss, model)
     if config.compile:
@@ -160,17 +160,19 @@ def train(
             tokens = next(batches).to(device, non_blocking=True)
             with autocast:
                 loss = loss_of(tokens) * world.weight((tokens[:, 1:] != BEGIN_OF_BLOCK).sum())
+            due = elapsed - saved > config.save_every_s
+            if step % 10 == 9 or due:
+                bits = finite(world.mean(loss).item() / 0.6931471805599453, step)
+                smooth = bits if smooth == 0 else 0.9 * smooth + 0.1 * bits
+            if due:  # before the step: these weights are known to be good
+                saved = elapsed
+                save()
             torch.autograd.backward(loss)
             world.average_gradients(model.parameters())
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + config.batch * config.length
-            if step % 10 == 0:
-                bits = world.mean(loss).item() / 0.6931471805599453
-                if not bits < 100:
-                    raise FloatingPointError(f"training diverged at step {step}; lower the rates")
-                smooth = bits if smooth == 0 else 0.9 * smooth + 0.1 * bits
             elapsed = world.agree(time.monotonic() - begun)
             if step % 100 == 0 and world.is_main:
                 speed = (seen - reported_at) / max(1e-9, elapsed - reported)
@@ -189,14 +191,23 @@ def train(
                     f"step {step}  {seen / 1e6:.1f} MB  {smooth:.4f} bpb  rate {rate:.3f}  "
                     f"{speed / 1e3:.1f} kB/s  {100 * progress:.1f} %"
                 )
-            if elapsed - saved > config.save_every_s:
-                saved = elapsed
-                save()
             if elapsed - evaluated > config.eval_every_s:
                 evaluated = elapsed
                 scores = score()
                 say("  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
-    save()
+    scores = score()
     if world.is_main:
+        finite(scores["mean"], step)
+        save()
         model.save_pretrained(run)
-    return score()
+    return scores
+
+
+def finite(bits: float, step: int) -> float:
+    """A loss that can be gone on from. Raises FloatingPointError for any other."""
+    if not bits < 100:
+        raise FloatingPointError(
+            f"training diverged at step {step}; the same call with lower rates (--muon-lr, "
+            "--adam-lr) goes on from the last checkpoint"
+        )
+    return bits
