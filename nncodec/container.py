@@ -10,7 +10,7 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (coded and mixed only: varint lanes, varint prefix)
               (mixed and contexts only: varint table_bits)
               (transformed only: varint coded_size)
-              (tensors only: varint items, then for each: kind[1] role[1] varint rows, varint cols)
+              (tensors only: varint items, then for each: dtype[1] role[1] varint rows, varint cols)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
@@ -36,7 +36,7 @@ from nncodec.blocks import (
     needed_table_bits,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
-from nncodec.tensors.items import Item, TensorKind
+from nncodec.tensors.items import Item, dtype_of
 from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
@@ -125,7 +125,7 @@ class Frame:
 def pack_items(items: tuple[Item, ...]) -> bytes:
     out = bytearray(varint(len(items)))
     for item in items:
-        out += bytes((item.kind, item.role)) + varint(item.rows) + varint(item.cols)
+        out += bytes((item.code, item.role)) + varint(item.rows) + varint(item.cols)
     return bytes(out)
 
 
@@ -269,12 +269,11 @@ def read_items(reader: HeaderReader, size: int) -> tuple[Item, ...]:
     for _ in range(reader.varint("number of items", size)):
         code, role = reader.take(2)
         try:
-            kind = TensorKind(code)
+            dtype = dtype_of(code)
         except ValueError:
-            raise CorruptDataError(f"block table: a tensor of kind {code} is unknown") from None
-        rows = reader.varint("number of rows", left // kind.bytes)
-        cols = reader.varint("number of columns", left // kind.bytes)
-        item = Item(kind, role, rows, cols)
+            raise CorruptDataError(f"block table: tensors of dtype {code} are unknown") from None
+        rows, cols = reader.varint("number of rows", left), reader.varint("number of columns", left)
+        item = Item(dtype, role, rows, cols)
         if not 0 < item.size <= left:
             raise CorruptDataError(f"block table: a tensor of {rows} times {cols} does not fit")
         items.append(item)

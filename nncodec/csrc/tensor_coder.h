@@ -10,16 +10,16 @@
 
 namespace nncodec {
 
-// How an element's bits are cut. Codes are part of the format.
+// How an element's bits are cut. The codes are the format's (nncodec/tensors/dtypes.py).
 enum class TensorKind : uint8_t {
-  kBytes = 0,  // what is no tensor: gaps, and types without a model of their own
-  kFloat32 = 1,
-  kFloat16 = 2,
-  kBFloat16 = 3,
-  kFloat8E4M3 = 4,
-  kFloat8E5M2 = 5,
-  kInt8 = 6,
-  kUInt8 = 7,
+  kBytes = 0,  // what is no tensor, between two of them
+  kFloat32 = 2,
+  kFloat16 = 3,
+  kBFloat16 = 4,
+  kFloat8E4M3 = 5,
+  kFloat8E5M2 = 6,
+  kInt8 = 7,
+  kUInt8 = 8,
 };
 
 // A matrix of `rows` times `cols` elements; `role` is the same for tensors of one use (such as the same

@@ -11,22 +11,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nncodec.tensors.items import Item, TensorKind
-from nncodec.tensors.spans import Dtype, Span
+from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.layout import Span
 
 CHUNK_BYTES = 1 << 23
 MOST_GAP = 1 << 10  # bytes between tensors, such as padding, that a chunk takes along
 LEAST_TENSORS = 1 << 10  # bytes; fewer are not worth a frame of their own
-
-KINDS = {
-    Dtype.F32: TensorKind.FLOAT32,
-    Dtype.F16: TensorKind.FLOAT16,
-    Dtype.BF16: TensorKind.BFLOAT16,
-    Dtype.F8_E4M3: TensorKind.FLOAT8_E4M3,
-    Dtype.F8_E5M2: TensorKind.FLOAT8_E5M2,
-    Dtype.I8: TensorKind.INT8,
-    Dtype.U8: TensorKind.UINT8,
-}
 
 
 @dataclass(frozen=True)
@@ -47,13 +37,13 @@ def plan(spans: Sequence[Span], size: int) -> list[Part]:
     """Parts that cover a file of ``size`` bytes, in order; one without items if nothing pays."""
     parts: list[Part] = []
     done = 0
-    for part in chunks([span for span in spans if span.dtype in KINDS]):
+    for part in chunks([span for span in spans if span.dtype in MODELLED]):
         if part.end - part.begin >= LEAST_TENSORS:
             if part.begin > done:
                 parts.append(Part(done, part.begin))
             parts.append(part)
             done = part.end
-    if done < size:
+    if done < size or not parts:
         parts.append(Part(done, size))
     return parts
 
@@ -68,7 +58,7 @@ def chunks(spans: Sequence[Span]) -> Iterator[Part]:
             yield Part(begin, end, tuple(items))
             items = []
         elif items and gap:
-            items.append(Item(TensorKind.BYTES, 0, 1, gap))
+            items.append(Item(None, 0, 1, gap))
         if not items:
             begin = span.begin
         end = span.begin
@@ -84,14 +74,14 @@ def chunks(spans: Sequence[Span]) -> Iterator[Part]:
 
 def pieces(span: Span) -> Iterator[Item]:
     """A tensor's matrix, cut between rows, or a row within, so that each piece fits a chunk."""
-    kind, role = KINDS[span.dtype], role_of(span.name)
+    dtype, role = span.dtype, role_of(span.name)
     rows, cols = span.rows, span.cols
-    most = CHUNK_BYTES // kind.bytes
+    most = CHUNK_BYTES // dtype.block_bytes
     if cols > most:  # then rows are pieces themselves
         for _ in range(rows):
             for begin in range(0, cols, most):
-                yield Item(kind, role, 1, min(most, cols - begin))
+                yield Item(dtype, role, 1, min(most, cols - begin))
         return
     step = max(1, most // 2 // cols)
     for begin in range(0, rows, step):
-        yield Item(kind, role, min(step, rows - begin), cols)
+        yield Item(dtype, role, min(step, rows - begin), cols)

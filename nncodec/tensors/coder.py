@@ -27,4 +27,4 @@ def decode_tensors(items: Sequence[Item], payload: bytes, isa: str) -> bytes:
 
 
 def rows(items: Sequence[Item]) -> list[tuple[int, int, int, int]]:
-    return [(item.kind, item.role, item.rows, item.cols) for item in items]
+    return [(item.code, item.role, item.rows, item.cols) for item in items]

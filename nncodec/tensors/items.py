@@ -1,42 +1,50 @@
-"""What a chunk of tensors holds, as the coder sees it: matrices of one kind of number each."""
+"""What a chunk of tensors holds, as the coder sees it: matrices of one dtype each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
+from nncodec.tensors.dtypes import Dtype
 
-class TensorKind(IntEnum):
-    """How the bits of an element are cut. The numbers are part of the format."""
-
-    BYTES = 0  # no numbers: gaps between tensors
-    FLOAT32 = 1
-    FLOAT16 = 2
-    BFLOAT16 = 3
-    FLOAT8_E4M3 = 4
-    FLOAT8_E5M2 = 5
-    INT8 = 6
-    UINT8 = 7
-
-    @property
-    def bytes(self) -> int:
-        """Of one element."""
-        return {1: 4, 2: 2, 3: 2}.get(self, 1)
+# Dtypes with a model of their own; the rest of a file takes the way of all bytes.
+MODELLED = frozenset(
+    {Dtype.F32, Dtype.F16, Dtype.BF16, Dtype.F8_E4M3, Dtype.F8_E5M2, Dtype.I8, Dtype.U8}
+)
 
 
 @dataclass(frozen=True)
 class Item:
     """``rows`` times ``cols`` elements, a row after the other.
 
-    ``role`` (0 to 255) is equal for tensors of one use, such as the same layer's of every block.
+    ``dtype`` is one of ``MODELLED``, or None for bytes between tensors. ``role`` (0 to 255) is
+    equal for tensors of one use, such as the same layer's of every block.
     """
 
-    kind: TensorKind
+    dtype: Dtype | None
     role: int
     rows: int
     cols: int
 
     @property
+    def code(self) -> int:
+        """Of the dtype, in the format; 0 for none."""
+        return self.dtype.value if self.dtype else 0
+
+    @property
+    def element_bytes(self) -> int:
+        return self.dtype.block_bytes if self.dtype else 1
+
+    @property
     def size(self) -> int:
         """In bytes."""
-        return self.rows * self.cols * self.kind.bytes
+        return self.rows * self.cols * self.element_bytes
+
+
+def dtype_of(code: int) -> Dtype | None:
+    """Inverse of ``Item.code``. Raises ValueError for a code that no item has."""
+    if code == 0:
+        return None
+    dtype = Dtype(code)
+    if dtype not in MODELLED:
+        raise ValueError(f"{dtype.name} is not coded as a tensor")
+    return dtype
