@@ -82,7 +82,7 @@ class Codec:
 
     def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
-        parts = plan(find_spans(memoryview(data)), len(data))
+        parts = plan(find_spans(data.data), len(data))
         return b"".join(self.encode_parts(data, parts, progress))
 
     def encode_parts(self, data: Bytes, parts: list[Part], progress: Progress) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from nncodec.tensors.dtypes import Dtype
 MODELLED = frozenset(
     {Dtype.F32, Dtype.F16, Dtype.BF16, Dtype.F8_E4M3, Dtype.F8_E5M2, Dtype.I8, Dtype.U8}
 )
+CODES: dict[int, Dtype | None] = {0: None, **{dtype.value: dtype for dtype in MODELLED}}
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,6 @@ class Item:
 
 def dtype_of(code: int) -> Dtype | None:
     """Inverse of ``Item.code``. Raises ValueError for a code that no item has."""
-    if code == 0:
-        return None
-    dtype = Dtype(code)
-    if dtype not in MODELLED:
-        raise ValueError(f"{dtype.name} is not coded as a tensor")
-    return dtype
+    if code not in CODES:
+        raise ValueError(f"no item has the dtype {code}")
+    return CODES[code]

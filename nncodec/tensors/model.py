@@ -1,10 +1,10 @@
 """Chunks of tensors to payloads and back: the readable twin of csrc/tensor_coder.cc.
 
-An element is cut into what carries information: of floats the exponent, as its distance to an anchor,
-the mantissa and the sign; of integers the magnitude and the sign. What predicts them best is the size
-that the elements of the row and of the column have had so far; beside it the neighbours, equal runs
-before, and of the tails of wide floats equal values before. Integers only. docs/weights.md has the
-reasons.
+An element is cut into what carries information: of floats the exponent, as its distance to an
+anchor, the mantissa and the sign; of integers the magnitude and the sign. What predicts them best
+is the size that the elements of the row and of the column have had so far; beside it the
+neighbours, equal runs before, and of the tails of wide floats equal values before. Integers only.
+docs/weights.md has the reasons.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ class TensorRun:
         return (128 + fraction << 24) >> (below + 7)
 
     def code_row(self, row: int, rows: int, cols: int) -> None:
-        row_sum = row_count = row_sign = 0
+        row_sum = row_sign = 0
         mean = max(1, self.total // self.count) if self.count else 1
         local = mean << 4
         base = self.begin + row * cols * self.width
@@ -250,7 +250,7 @@ class TensorRun:
             has_right = row and col + 1 < cols
             up_right = self.cut(self.load(above + (col + 1) * self.width)) if has_right else Cut()
             overall = log2_eighths(mean)
-            row_scale = scale(row_sum, row_count, mean)
+            row_scale = scale(row_sum, col, mean)
             column_scale = (
                 scale(self.column_sums[column], self.column_counts[column], mean)
                 if rows > 1
@@ -277,7 +277,6 @@ class TensorRun:
             self.data[at : at + self.width] = c.value.to_bytes(self.width, "little")
             size = self.magnitude(c)
             row_sum += size
-            row_count += 1
             self.column_sums[column] += size
             self.column_counts[column] += 1
             self.total += size

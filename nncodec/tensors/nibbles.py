@@ -1,7 +1,8 @@
 """Nibbles of tensors' symbols, predicted bit by bit: the readable twin of csrc/tensor_mixer.h.
 
-Every context selects a line of learners, the nodes of the nibble's binary tree; their logits go into
-two gated logistic mixers (Mattern 2012; Mahoney's paq8), whose outputs are averaged. Integers only.
+Every context selects a line of learners, the nodes of the nibble's binary tree; their logits go
+into two gated logistic mixers (Mattern 2012; Mahoney's paq8), whose outputs are averaged. Integers
+only.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
-from nncodec.mixing import ONE, AdaptiveBit, clamp, squash, stretch, train
 from nncodec.mixing import MAX_LOGIT as MOST
+from nncodec.mixing import ONE, AdaptiveBit, clamp, squash, stretch, train
 
 CONTEXTS = 15
 INPUTS = CONTEXTS + 1  # the last is a constant
