@@ -134,7 +134,7 @@ def test_damaged_payloads() -> None:
     with pytest.raises(PayloadError):
         decode_tensors(items, b"", "")
     with pytest.raises(PayloadError):
-        decode_tensors(items, payload + b"\0", "")
+        decode_tensors(items, payload + b"\0" * 8, "")
 
 
 def test_items_that_do_not_fill_a_chunk() -> None:
