@@ -99,6 +99,7 @@ def decompress(
         sink,
         lambda model_id: load_coder(model_id, threads),
         max_output_size=max_output_size,
+        threads=threads or usable_cores(),
     )
     return sink.getvalue()
 

@@ -254,29 +254,47 @@ def decompress_stream(
     find_coder: Callable[[bytes | None], Coder],
     progress: Progress = no_progress,
     max_output_size: int | None = None,
+    threads: int = 1,
 ) -> tuple[int, int]:
     """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
 
     ``find_coder`` maps a model id to its engine, None to context models. Every block is verified
-    before it is written. Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or what
+    before it is written; as many chunks of tensors as ``threads`` are decoded side by side.
+    Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or what
     ``find_coder`` does.
     """
     read = written = 0
     first = True
-    while (frame := read_frame(source, first)) is not None:
-        first = False
-        if max_output_size is not None and written + frame.total > max_output_size:
-            raise NNCodecError(
-                f"output would exceed max_output_size: {written + frame.total} bytes, "
-                f"{max_output_size} allowed"
-            )
-        read += len(frame.pack())
-        coder = find_coder(frame.model_id) if frame.model_id else None
-        for row in frame.blocks:
-            payload = read_exactly(source, row.payload_size, "a block")
-            own = find_coder(None) if row.kind == Kind.CONTEXTS else coder
-            sink.write(decode_block(row, payload, own, progress))
-            read, written = read + len(payload), written + row.size
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[bytes]] = deque()
+
+        def write(most: int) -> None:
+            """Chunks that wait, until ``most`` are left."""
+            while len(waiting) > most:
+                data = waiting.popleft().result()
+                progress(len(data))
+                sink.write(data)
+
+        while (frame := read_frame(source, first)) is not None:
+            first = False
+            if max_output_size is not None and written + frame.total > max_output_size:
+                raise NNCodecError(
+                    f"output would exceed max_output_size: {written + frame.total} bytes, "
+                    f"{max_output_size} allowed"
+                )
+            read += len(frame.pack())
+            coder = find_coder(frame.model_id) if frame.model_id else None
+            for row in frame.blocks:
+                payload = read_exactly(source, row.payload_size, "a block")
+                read, written = read + len(payload), written + row.size
+                if row.kind == Kind.TENSORS:
+                    waiting.append(pool.submit(decode_block, row, payload, None, no_progress))
+                    write(most=threads)
+                    continue
+                write(most=0)
+                own = find_coder(None) if row.kind == Kind.CONTEXTS else coder
+                sink.write(decode_block(row, payload, own, progress))
+        write(most=0)
     return read, written
 
 
@@ -302,7 +320,7 @@ def decode_block(row: Block, payload: bytes, coder: Coder | None, progress: Prog
             coded = np.frombuffer(data, dtype=np.uint8)
             data = undo(row.transform, coded, row.size).tobytes()
             progress(row.size - row.coded_size)
-    if row.kind in (Kind.STORED, Kind.CONSTANT, Kind.TENSORS):
+    if row.kind in (Kind.STORED, Kind.CONSTANT):
         progress(row.size)
     if xxh64(data) != row.checksum:
         raise CorruptDataError("a block is damaged (its checksum does not match)")

@@ -224,6 +224,7 @@ class TensorRun {
 
       Place p{};
       p.column = static_cast<uint32_t>(column);
+      p.row_start = col == 0;
       const int overall = log2_eighths(mean);
       p.row_scale = scale(row_sum, row_count, mean);
       p.column_scale = rows_ > 1 ? scale(column_sums_[column], column_counts_[column], mean) : overall;
@@ -264,6 +265,7 @@ class TensorRun {
   // What is known of an element before it is coded.
   struct Place {
     uint32_t column;
+    bool row_start;
     int row_scale, column_scale, scale;  // log2 in eighths
     int trend, row_sign, column_sign;
     bool matched;
@@ -448,7 +450,7 @@ class TensorRun {
       int noise = bits, zero = 0;
       if (bits >= kNarrow) {  // a float16 in a float32
         const bool up_zero = (up.mantissa & kNarrowMask) == 0;
-        Flag& flag = flags_[3072 + (std::min(zeros_, 7) << 1 | up_zero)];
+        Flag& flag = flags_[3072 + (p.row_start << 4 | std::min(zeros_, 7) << 1 | up_zero)];
         zero = flag.code(coder_, (low & kNarrowMask) == 0, 255);
         if (zero) noise = bits - kNarrow;
       }

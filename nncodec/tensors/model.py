@@ -135,6 +135,7 @@ class Place:
     """What is known of an element before it is coded. Scales are log2 in eighths."""
 
     column: int
+    row_start: bool
     row_scale: int
     column_scale: int
     scale: int
@@ -261,6 +262,7 @@ class TensorRun:
             matched = self.match_length > 0
             p = Place(
                 column,
+                col == 0,
                 row_scale,
                 column_scale,
                 max(0, min(511, row_scale + column_scale - overall)),
@@ -459,17 +461,18 @@ class TensorRun:
                 found = guess
                 break
         else:
-            found = self.code_noise(low, up, bits)
+            found = self.code_noise(low, p, up, bits)
         if tails[:1] != (found,):
             self.dictionary[place] = (found, *tails[:1])
         c.mantissa = top << bits | found
         narrow = bits >= NARROW and c.mantissa & NARROW_MASK == 0
         self.zeros = self.zeros + 1 if narrow else 0
 
-    def code_noise(self, low: int, up: Cut, bits: int) -> int:
+    def code_noise(self, low: int, p: Place, up: Cut, bits: int) -> int:
         noise, zero = bits, 0
         if bits >= NARROW:  # a float16 in a float32
-            number = 3072 + (min(self.zeros, 7) << 1 | (up.mantissa & NARROW_MASK == 0))
+            above = up.mantissa & NARROW_MASK == 0
+            number = 3072 + (p.row_start << 4 | min(self.zeros, 7) << 1 | above)
             zero = self.flag(number).coded(self.coder, int(low & NARROW_MASK == 0), 255)
             noise -= NARROW * zero
         found = 0
