@@ -332,9 +332,15 @@ class TensorRun {
   void code_escape(Cut& c, const Cut& known) {
     const auto left = left_.exponent;
     for (int i = 8; i < kNibbleContexts; ++i) escapes_.select(i, 0);
-    for (int i = 0; i < 8; ++i) escapes_.select(i, i == 0 ? 0 : i == 1 ? role_ : i == 2 ? left : hash(left, role_, static_cast<uint32_t>(i)));
+    escapes_.select(0, 0);
+    escapes_.select(1, role_);
+    escapes_.select(2, left);
+    for (uint32_t i = 3; i < 8; ++i) escapes_.select(static_cast<int>(i), hash(left, role_, i));
     const int high = escapes_.code(coder_, static_cast<int>(known.exponent >> 4), 4, 0, 0);
-    for (int i = 4; i < 8; ++i) escapes_.select(i, hash(static_cast<uint32_t>(high), i == 4 ? 0 : i == 5 ? role_ : left, 99));
+    const auto h = static_cast<uint32_t>(high);
+    escapes_.select(4, hash(h, 0, 99));
+    escapes_.select(5, hash(h, role_, 99));
+    for (int i = 6; i < 8; ++i) escapes_.select(i, hash(h, left, 99));
     c.exponent = static_cast<uint32_t>(high) << 4 |
                  static_cast<uint32_t>(escapes_.code(coder_, static_cast<int>(known.exponent & 15), 4, 1, 1));
     c.exponent &= (1u << layout_.exponent) - 1;
@@ -472,7 +478,8 @@ class TensorRun {
                    const Cut& up_right) {
     Cut c;
     select_symbol(symbols_, p, up, up_left, up_right, p.expected.exponent >> 4);
-    const int high = symbols_.code(coder_, static_cast<int>(known.exponent >> 4), 4, 16 + p.bucket, p.scale >> 1);
+    const int high = symbols_.code(coder_, static_cast<int>(known.exponent >> 4), 4, 16 + p.bucket,
+                                   p.scale >> 1);
     const bool same = p.matched && p.expected.exponent >> 4 == static_cast<uint32_t>(high);
     const auto h = static_cast<uint32_t>(high);
     const auto s = static_cast<uint32_t>(p.scale);
@@ -520,7 +527,10 @@ class TensorRun {
     const int64_t candidate = *slot_;
     const int64_t most = std::min<int64_t>({candidate, at - begin_, int64_t{kMaxMatch} * w});
     int length = 0;
-    while ((length + 1) * w <= most && load(candidate - (length + 1) * w) == load(at - (length + 1) * w)) ++length;
+    while ((length + 1) * w <= most &&
+           load(candidate - (length + 1) * w) == load(at - (length + 1) * w)) {
+      ++length;
+    }
     if (length < kMinMatch) return;
     match_ = candidate;
     match_length_ = length;
