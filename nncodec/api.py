@@ -14,7 +14,7 @@ import numpy as np
 from nncodec import modelstore
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import VERSION, read_frames
-from nncodec.engine.native import NativeContexts, NativeEngine
+from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
@@ -35,7 +35,8 @@ def load_codec(
     plan = LEVELS[level]
     name = model or plan.model
     if name is None:
-        return Codec(NativeContexts(), None, 1, plan.table_bits)
+        alone = NativeContexts()
+        return Codec(alone, None, 1, plan.table_bits, threads=threads or usable_cores())
     if name == "largest" and not model:
         weights = modelstore.find_largest()
     else:
@@ -45,7 +46,7 @@ def load_codec(
     engine = NativeEngine(weights, threads)
     contexts = NativeContexts()
     bounds = (plan.lanes, plan.table_bits, contexts, plan.lane_bytes)
-    return Codec(engine, weights.model_id, *bounds)
+    return Codec(engine, weights.model_id, *bounds, threads=threads or usable_cores())
 
 
 @lru_cache(maxsize=4)
@@ -98,6 +99,7 @@ def decompress(
         sink,
         lambda model_id: load_coder(model_id, threads),
         max_output_size=max_output_size,
+        threads=threads or usable_cores(),
     )
     return sink.getvalue()
 

@@ -12,7 +12,10 @@ one and ``lanes`` wire them. ``container`` names transforms and geometries, no m
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import mmap
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
@@ -37,8 +40,13 @@ from nncodec.container import (
     read_frame,
 )
 from nncodec.density import Density, dense_sample, density
+from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.tensors.chunks import Part, plan
+from nncodec.tensors.coder import decode_tensors, encode_tensors
+from nncodec.tensors.items import Item
+from nncodec.tensors.spans import find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
 
 CODED_FIELDS = MODEL_ID_BYTES + 3  # what a coded block adds to the header, at least
@@ -65,14 +73,50 @@ class Codec:
         table_bits: int = DEFAULT_TABLE_BITS,
         contexts: Coder | None = None,
         lane_bytes: int = LANE_BYTES,
+        threads: int = 1,
     ) -> None:
-        self.coder, self.model_id = coder, model_id
+        self.coder, self.model_id, self.threads = coder, model_id, threads
         self.lanes, self.table_bits, self.lane_bytes = lanes, table_bits, lane_bytes
         # Context models need a table, so a codec without one has none.
         self.contexts = (coder if model_id is None else contexts) if table_bits else None
 
     def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
-        """One frame that holds all of (n,) ``data``."""
+        """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
+        parts = plan(find_spans(data.data), len(data))
+        return b"".join(self.encode_parts(data, parts, progress))
+
+    def encode_parts(self, data: Bytes, parts: list[Part], progress: Progress) -> Iterator[bytes]:
+        """The parts' frames, in order. Chunks of tensors are coded side by side."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            waiting: deque[tuple[Bytes, Future[bytes] | None]] = deque()
+            for part in parts:
+                piece = data[part.begin : part.end]
+                chunk = pool.submit(self.encode_tensors, piece, part.items) if part.items else None
+                waiting.append((piece, chunk))
+                if len(waiting) > 2 * self.threads:
+                    yield self.finish_part(*waiting.popleft(), progress)
+            while waiting:
+                yield self.finish_part(*waiting.popleft(), progress)
+
+    def finish_part(self, piece: Bytes, chunk: Future[bytes] | None, progress: Progress) -> bytes:
+        if chunk is None:
+            return self.encode_frame(piece, progress)
+        frame = chunk.result()
+        progress(len(piece))
+        return frame
+
+    def encode_tensors(self, chunk: Bytes, items: tuple[Item, ...]) -> bytes:
+        """A frame of one block; stored if the numbers are noise."""
+        payload = encode_tensors(items, chunk, choose_isa())
+        checksum = xxh64(chunk)
+        if len(payload) < len(chunk):
+            row = Block(Kind.TENSORS, len(chunk), len(payload), checksum, items=items)
+        else:
+            row, payload = Block(Kind.STORED, len(chunk), len(chunk), checksum), chunk.tobytes()
+        return Frame(len(chunk), len(chunk), (row,)).pack() + payload
+
+    def encode_frame(self, data: Bytes, progress: Progress = no_progress) -> bytes:
+        """One frame that holds all of (n,) ``data``, as bytes like any others."""
         rows, payloads = [], []
         for start in range(0, len(data), BLOCK_SIZE):
             row, payload = self.encode_block(data[start : start + BLOCK_SIZE], progress)
@@ -88,6 +132,12 @@ class Codec:
     ) -> tuple[int, int]:
         """Compress until ``source`` ends, a few blocks a frame; returns (bytes in, bytes out)."""
         total = written = 0
+        if (whole := mapped(source)) is not None and (spans := find_spans(memoryview(whole))):
+            data = np.frombuffer(whole, dtype=np.uint8)
+            for frame in self.encode_parts(data, plan(spans, len(data)), progress):
+                sink.write(frame)
+                written += len(frame)
+            return len(data), written
         while True:
             piece = read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE)
             if not piece and total:
@@ -181,6 +231,15 @@ class Codec:
         return len(self.contexts.encode(sample, geometry, no_progress))
 
 
+def mapped(source: BinaryIO) -> mmap.mmap | None:
+    """A regular file from its beginning on, without reading it; None for pipes and the like."""
+    try:
+        at_start = source.tell() == 0
+        return mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) if at_start else None
+    except (OSError, ValueError):  # no descriptor, no position, or nothing in it
+        return None
+
+
 def read_up_to(source: BinaryIO, size: int) -> bytes:
     """Read until ``size`` bytes or the end; a pipe gives them in small pieces."""
     out = io.BytesIO()
@@ -195,29 +254,47 @@ def decompress_stream(
     find_coder: Callable[[bytes | None], Coder],
     progress: Progress = no_progress,
     max_output_size: int | None = None,
+    threads: int = 1,
 ) -> tuple[int, int]:
     """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
 
     ``find_coder`` maps a model id to its engine, None to context models. Every block is verified
-    before it is written. Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or what
+    before it is written; as many chunks of tensors as ``threads`` are decoded side by side.
+    Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or what
     ``find_coder`` does.
     """
     read = written = 0
     first = True
-    while (frame := read_frame(source, first)) is not None:
-        first = False
-        if max_output_size is not None and written + frame.total > max_output_size:
-            raise NNCodecError(
-                f"output would exceed max_output_size: {written + frame.total} bytes, "
-                f"{max_output_size} allowed"
-            )
-        read += len(frame.pack())
-        coder = find_coder(frame.model_id) if frame.model_id else None
-        for row in frame.blocks:
-            payload = read_exactly(source, row.payload_size, "a block")
-            own = find_coder(None) if row.kind == Kind.CONTEXTS else coder
-            sink.write(decode_block(row, payload, own, progress))
-            read, written = read + len(payload), written + row.size
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[bytes]] = deque()
+
+        def write(most: int) -> None:
+            """Chunks that wait, until ``most`` are left."""
+            while len(waiting) > most:
+                data = waiting.popleft().result()
+                progress(len(data))
+                sink.write(data)
+
+        while (frame := read_frame(source, first)) is not None:
+            first = False
+            if max_output_size is not None and written + frame.total > max_output_size:
+                raise NNCodecError(
+                    f"output would exceed max_output_size: {written + frame.total} bytes, "
+                    f"{max_output_size} allowed"
+                )
+            read += len(frame.pack())
+            coder = find_coder(frame.model_id) if frame.model_id else None
+            for row in frame.blocks:
+                payload = read_exactly(source, row.payload_size, "a block")
+                read, written = read + len(payload), written + row.size
+                if row.kind == Kind.TENSORS:
+                    waiting.append(pool.submit(decode_block, row, payload, None, no_progress))
+                    write(most=threads)
+                    continue
+                write(most=0)
+                own = find_coder(None) if row.kind == Kind.CONTEXTS else coder
+                sink.write(decode_block(row, payload, own, progress))
+        write(most=0)
     return read, written
 
 
@@ -227,6 +304,11 @@ def decode_block(row: Block, payload: bytes, coder: Coder | None, progress: Prog
         data = payload
     elif row.kind == Kind.CONSTANT:
         data = payload * row.size
+    elif row.kind == Kind.TENSORS:
+        try:
+            data = decode_tensors(row.items, payload, choose_isa())
+        except PayloadError as error:
+            raise CorruptDataError(f"a block is damaged: {error}") from error
     else:
         if coder is None:
             raise CorruptDataError("a coded block names no model")

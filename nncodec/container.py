@@ -10,6 +10,7 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (coded and mixed only: varint lanes, varint prefix)
               (mixed and contexts only: varint table_bits)
               (transformed only: varint coded_size)
+              (tensors only: varint items, then for each: dtype[1] role[1] varint rows, varint cols)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
@@ -35,6 +36,7 @@ from nncodec.blocks import (
     needed_table_bits,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.tensors.items import Item, dtype_of
 from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
@@ -52,6 +54,7 @@ class Kind(IntEnum):
     CODED = 2  # range-coded with the model's counts
     MIXED = 3  # bit by bit, by the model and context models
     CONTEXTS = 4  # bit by bit, by context models alone
+    TENSORS = 5  # numbers of tensors, predicted from their neighbours and scales
 
 
 WITH_MODEL = (Kind.CODED, Kind.MIXED)
@@ -74,6 +77,7 @@ class Block:
     geometry: Geometry = NO_GEOMETRY
     transform: Transform = Transform.NONE
     transformed_size: int = 0  # only if there is a transform
+    items: tuple[Item, ...] = ()  # of tensors only
 
     @property
     def coded_size(self) -> int:
@@ -113,7 +117,16 @@ class Frame:
                 out += varint(block.geometry.table_bits)
             if block.transform:
                 out += varint(block.coded_size)
+            if block.kind == Kind.TENSORS:
+                out += pack_items(block.items)
         return bytes(out + header_checksum(out))
+
+
+def pack_items(items: tuple[Item, ...]) -> bytes:
+    out = bytearray(varint(len(items)))
+    for item in items:
+        out += bytes((item.code, item.role)) + varint(item.rows) + varint(item.cols)
+    return bytes(out)
 
 
 def varint(value: int) -> bytes:
@@ -246,7 +259,28 @@ def read_block(reader: HeaderReader, size: int) -> Block:
     if kind in WITH_TABLE:
         check_table(geometry, coded_size)
     transformed_size = coded_size if transform else 0
-    return Block(kind, size, payload_size, checksum, geometry, transform, transformed_size)
+    items = read_items(reader, size) if kind == Kind.TENSORS else ()
+    return Block(kind, size, payload_size, checksum, geometry, transform, transformed_size, items)
+
+
+def read_items(reader: HeaderReader, size: int) -> tuple[Item, ...]:
+    """What a block of ``size`` bytes holds: items that fill it."""
+    items, left = [], size
+    for _ in range(reader.varint("number of items", size)):
+        code, role = reader.take(2)
+        try:
+            dtype = dtype_of(code)
+        except ValueError:
+            raise CorruptDataError(f"block table: tensors of dtype {code} are unknown") from None
+        rows, cols = reader.varint("number of rows", left), reader.varint("number of columns", left)
+        item = Item(dtype, role, rows, cols)
+        if not 0 < item.size <= left:
+            raise CorruptDataError(f"block table: a tensor of {rows} times {cols} does not fit")
+        items.append(item)
+        left -= item.size
+    if left:
+        raise CorruptDataError(f"block table: tensors leave {left} bytes of a block over")
+    return tuple(items)
 
 
 def check_lanes(geometry: Geometry, coded_size: int) -> None:

@@ -33,3 +33,7 @@ class HubError(NNCodecError):
 
 class UnknownDomainError(NNCodecError, ValueError):
     """A mix names a domain that the corpus lacks, or gives one that it holds no weight."""
+
+
+class ContainerFormatError(NNCodecError):
+    """A file is no container of tensors that is known here, or its header contradicts itself."""

@@ -30,6 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needs = {
         "gpu": (torch.cuda.is_available(), "no CUDA device"),
         "corpora": (corpora_folder().is_dir(), "set NNCODEC_CORPORA to the unpacked corpora"),
+        "weights": (weights_folder().is_dir(), "set NNCODEC_WEIGHTS to the sample weights"),
     }
     for item in items:
         for name, (there, why) in needs.items():
@@ -41,10 +42,20 @@ def corpora_folder() -> Path:
     return Path(os.environ.get("NNCODEC_CORPORA", "absent")) / "test"
 
 
+def weights_folder() -> Path:
+    return Path(os.environ.get("NNCODEC_WEIGHTS", "absent"))
+
+
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """The unpacked test corpora; for tests marked ``corpora``."""
     return corpora_folder()
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The sample weights; for tests marked ``weights``."""
+    return weights_folder()
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ from nncodec.container import (
     varint,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.tensors.items import MODELLED, Item
 from nncodec.transforms import Transform
 
 EMPTY = bytes.fromhex(
@@ -185,6 +186,21 @@ def test_literal_headers(frame: Frame, header: bytes) -> None:
 
 
 @st.composite
+def items_of(draw: st.DrawFn, size: int) -> tuple[Item, ...]:
+    """A few tensors that fill a block, and bytes for what is over."""
+    items = []
+    while size and len(items) < 4:
+        dtype = draw(st.sampled_from(sorted(MODELLED, key=lambda d: d.value)))
+        elements = size // dtype.block_bytes
+        if elements:
+            rows = draw(st.integers(1, elements))
+            role, cols = draw(st.integers(0, 255)), draw(st.integers(1, elements // rows))
+            items.append(Item(dtype, role, rows, cols))
+            size -= items[-1].size
+    return (*items, Item(None, 0, 1, size)) if size else tuple(items)
+
+
+@st.composite
 def frames(draw: st.DrawFn) -> Frame:
     block_size = draw(st.integers(1, BLOCK_SIZE))
     count = draw(st.integers(0, 6))
@@ -209,7 +225,8 @@ def frames(draw: st.DrawFn) -> Frame:
         payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
-        blocks.append(Block(kind, size, payload, checksum, geometry, transform, shorter))
+        items = draw(items_of(size)) if kind == Kind.TENSORS else ()
+        blocks.append(Block(kind, size, payload, checksum, geometry, transform, shorter, items))
     coded = any(block.kind in WITH_MODEL for block in blocks)
     model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
     return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id)
@@ -254,7 +271,7 @@ REJECTED = {
     "reserved flag": (forge(b"\x00\x00", flags=2), "reserved flags are set \\(0x02\\)"),
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
-    "unknown kind": (forge(b"\x03\x03\x05" + STORED_ROW[1:]), "kind 5 is unknown"),
+    "unknown kind": (forge(b"\x03\x03\x06" + STORED_ROW[1:]), "kind 6 is unknown"),
     "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 15 is unknown"),
     "longer varint than needed": (forge(b"\x80\x00\x00"), "not in its shortest form"),
     "padded varint": (forge(b"\x03\x83\x80\x00" + STORED_ROW), "not in its shortest form"),
@@ -331,8 +348,8 @@ REJECTED = {
     "unknown transform": (forge(2 * varint(9) + transformed(4, contexts_row(1), 9)), "transform 4"),
     "transform 15": (forge(2 * varint(9) + transformed(15, contexts_row(1), 9)), "transform 15"),
     "unknown kind, transformed": (
-        forge(b"\x03\x03\x15" + STORED_ROW[1:]),
-        "kind 5 is unknown",
+        forge(b"\x03\x03\x16" + STORED_ROW[1:]),
+        "kind 6 is unknown",
     ),
     "stored and transformed": (
         forge(b"\x03\x03" + transformed(1, STORED_ROW, 3)),

@@ -71,7 +71,8 @@ def decoder(model: str | None, threads: int | None) -> Work:
         return api.load_coder(model_id, threads)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
-        return decompress_stream(source, sink, find, progress)
+        cores = threads or usable_cores()
+        return decompress_stream(source, sink, find, progress, threads=cores)
 
     return work
 

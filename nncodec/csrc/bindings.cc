@@ -2,11 +2,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include "engine.h"
 #include "range_coder.h"
 #include "roofline.h"
+#include "tensor_coder.h"
 #include "x86_filter.h"
 #include "xxh64.h"
 
@@ -200,6 +203,31 @@ nb::object x86_filter(const Bytes& input, bool decode) {
   return nb::cast(nb::ndarray<nb::numpy, uint8_t>(data, {size}, owner));
 }
 
+using Items = std::vector<std::tuple<int, int, int64_t, int64_t>>;
+
+std::vector<nncodec::TensorItem> read_items(const Items& items) {
+  std::vector<nncodec::TensorItem> result;
+  result.reserve(items.size());
+  for (const auto& [kind, role, rows, cols] : items) {
+    if (kind < 0 || kind > 255 || role < 0 || role > 255) {
+      throw std::invalid_argument("a tensor's kind and role must lie in 0..255");
+    }
+    result.push_back({static_cast<nncodec::TensorKind>(kind), static_cast<uint8_t>(role), rows, cols});
+  }
+  return result;
+}
+
+nb::bytes code_tensors(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
+  const std::vector<nncodec::TensorItem> list = read_items(items);
+  const std::vector<uint8_t> own(input.data(), input.data() + input.shape(0));
+  std::vector<uint8_t> out;
+  {
+    nb::gil_scoped_release unlocked;
+    out = (decode ? nncodec::decode_tensors : nncodec::encode_tensors)(list, own.data(), own.size(), isa);
+  }
+  return nb::bytes(out.data(), out.size());
+}
+
 nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
@@ -279,5 +307,7 @@ NB_MODULE(_core, m) {
         return nncodec::xxh64(data.data(), data.size(), seed);
       },
       nb::arg("data"), nb::arg("seed") = 0);
+  m.def("code_tensors", &code_tensors, nb::arg("items"), nb::arg("data").noconvert(),
+        nb::arg("decode"), nb::arg("isa"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }

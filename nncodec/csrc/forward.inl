@@ -256,6 +256,7 @@ int64_t bare(int64_t rounds) {
 
 extern const Kernels kernels;
 const Kernels kernels = {NNCODEC_NAME(NNCODEC_NAMESPACE), forward, multiply_alone, bare,
-                         mix_dot, mix_train, read_histories, learn_histories};
+                         mix_dot, mix_train, read_histories, learn_histories,
+                         read_nibble, learn_nibble};
 
 }  // namespace nncodec::NNCODEC_NAMESPACE

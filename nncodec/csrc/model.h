@@ -175,6 +175,7 @@ int64_t now_ns();
 // Inputs of a logistic mixer, padded to whole vectors, and the bound of its weights (2^-16 each).
 constexpr int kMixInputs = 48;
 constexpr int kContexts = 16;  // context models, two inputs each
+constexpr int kNibbleInputs = 16;  // of tensors: fifteen contexts and a constant
 constexpr int32_t kMixWeightMax = (1 << 19) - 1;
 
 // What is compiled once per instruction set, from forward.inl and mixing_kernels.inl.
@@ -194,6 +195,10 @@ struct Kernels {
   void (*mix_train)(const int32_t* x, int32_t* const* weights, int sets, const int32_t* errors);
   void (*read_histories)(const uint32_t* learners, int32_t* x);
   void (*learn_histories)(uint32_t* learners, int bit, int limit);
+  void (*read_nibble)(const uint32_t* learners, const int32_t* const* weights, int32_t* x,
+                      int32_t* logits);
+  void (*learn_nibble)(uint32_t* learners, const int32_t* x, int32_t* const* weights,
+                       const int32_t* errors, int bit, int limit);
 };
 
 namespace portable {

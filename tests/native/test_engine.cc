@@ -13,6 +13,7 @@
 #include "../../nncodec/csrc/block_coder.h"
 #include "../../nncodec/csrc/engine.h"
 #include "../../nncodec/csrc/range_coder.h"
+#include "../../nncodec/csrc/tensor_coder.h"
 
 using namespace nncodec;
 
@@ -159,6 +160,48 @@ bool blocks_travel(const Model& model) {
   return true;
 }
 
+// Tensors of every kind, with values from a few and from all: the same payload by every instruction
+// set, the same bytes back, and damage that does no more than throw.
+bool tensors_travel() {
+  const std::vector<TensorItem> items = {
+      {TensorKind::kFloat32, 1, 7, 9},     {TensorKind::kBytes, 0, 1, 5},
+      {TensorKind::kFloat16, 2, 5, 11},    {TensorKind::kBFloat16, 3, 1, 40},
+      {TensorKind::kFloat8E4M3, 4, 9, 6},  {TensorKind::kFloat8E5M2, 5, 6, 1},
+      {TensorKind::kInt8, 6, 8, 8},        {TensorKind::kUInt8, 7, 3, 20},
+      {TensorKind::kFloat32, 255, 1, 1},
+  };
+  std::size_t size = 0;
+  for (const TensorItem& item : items) size += static_cast<std::size_t>(item_bytes(item));
+  for (int most : {0, 3, 255}) {
+    std::vector<uint8_t> chunk(size);
+    for (uint8_t& byte : chunk) byte = static_cast<uint8_t>(draw(0, most));
+    const std::vector<uint8_t> payload = encode_tensors(items, chunk.data(), size, "portable");
+    for (const std::string& isa : available_isas()) {
+      if (encode_tensors(items, chunk.data(), size, isa) != payload) return false;
+      if (decode_tensors(items, payload.data(), payload.size(), isa) != chunk) return false;
+    }
+    for (int i = 0; i < 20; ++i) {
+      std::vector<uint8_t> broken = payload;
+      broken[static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1))] ^= 0x55;
+      broken.resize(broken.size() - static_cast<std::size_t>(draw(0, 3)));
+      try {
+        decode_tensors(items, broken.data(), broken.size(), "portable");
+      } catch (const PayloadError&) {
+      }
+    }
+  }
+  for (const TensorItem& item : {TensorItem{TensorKind::kInt8, 0, 0, 4},
+                                 TensorItem{TensorKind::kFloat32, 0, kMaxChunk, kMaxChunk},
+                                 TensorItem{static_cast<TensorKind>(99), 0, 1, 1}}) {
+    try {
+      item_bytes(item);
+      return false;
+    } catch (const std::invalid_argument&) {
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -172,6 +215,7 @@ int main(int argc, char** argv) {
       random_model(30, 2, 1, 6, 50, {1, 33}, {2, 8, 1}),  // nothing is a multiple of 4 or 16
       random_model(64, 1, 3, 10, 70, {70}),
   };
+  if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
   for (const Model& model : models) {
     if (!blocks_travel(model)) return std::puts("a block does not travel"), 1;
     for (int lanes : {1, 3, 17, 40}) {

@@ -1,0 +1,30 @@
+"""Chunks of tensors to payloads and back, in C++ (``csrc/tensor_coder.cc``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nncodec import _core
+from nncodec.tensors.items import Item
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def encode_tensors(items: Sequence[Item], chunk: Bytes, isa: str) -> bytes:
+    """The payload of (n,) ``chunk``, which holds the items one after the other.
+
+    Raises ValueError if they do not fill it.
+    """
+    return _core.code_tensors(rows(items), chunk, decode=False, isa=isa)
+
+
+def decode_tensors(items: Sequence[Item], payload: bytes, isa: str) -> bytes:
+    """Inverse of ``encode_tensors``. Raises PayloadError if the payload is found damaged."""
+    return _core.code_tensors(rows(items), np.frombuffer(payload, np.uint8), decode=True, isa=isa)
+
+
+def rows(items: Sequence[Item]) -> list[tuple[int, int, int, int]]:
+    return [(item.code, item.role, item.rows, item.cols) for item in items]

@@ -1,0 +1,48 @@
+"""What a chunk of tensors holds, as the coder sees it: matrices of one dtype each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nncodec.tensors.dtypes import Dtype
+
+# Dtypes with a model of their own; the rest of a file takes the way of all bytes.
+MODELLED = frozenset(
+    {Dtype.F32, Dtype.F16, Dtype.BF16, Dtype.F8_E4M3, Dtype.F8_E5M2, Dtype.I8, Dtype.U8}
+)
+CODES: dict[int, Dtype | None] = {0: None, **{dtype.value: dtype for dtype in MODELLED}}
+
+
+@dataclass(frozen=True)
+class Item:
+    """``rows`` times ``cols`` elements, a row after the other.
+
+    ``dtype`` is one of ``MODELLED``, or None for bytes between tensors. ``role`` (0 to 255) is
+    equal for tensors of one use, such as the same layer's of every block.
+    """
+
+    dtype: Dtype | None
+    role: int
+    rows: int
+    cols: int
+
+    @property
+    def code(self) -> int:
+        """Of the dtype, in the format; 0 for none."""
+        return self.dtype.value if self.dtype else 0
+
+    @property
+    def element_bytes(self) -> int:
+        return self.dtype.block_bytes if self.dtype else 1
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.rows * self.cols * self.element_bytes
+
+
+def dtype_of(code: int) -> Dtype | None:
+    """Inverse of ``Item.code``. Raises ValueError for a code that no item has."""
+    if code not in CODES:
+        raise ValueError(f"no item has the dtype {code}")
+    return CODES[code]

@@ -1,0 +1,97 @@
+"""NumPy's npy files, versions 1 to 3, and the stored members of npz archives.
+
+Source: NEP 1 and numpy.lib.format. The header is a Python literal; what numpy writes is
+matched, nothing is evaluated. Big-endian, structured and object arrays stay bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+
+from nncodec.errors import ContainerFormatError
+from nncodec.tensors.dtypes import Dtype
+from nncodec.tensors.layout import Cursor, Span, broken, count_elements, shown
+from nncodec.tensors.zip_members import Member
+
+MAGIC = b"\x93NUMPY"
+SUFFIX = ".npy"
+LENGTHS = {1: struct.Struct("<H"), 2: struct.Struct("<I"), 3: struct.Struct("<I")}
+MAX_HEADER = 10_000  # numpy's own limit for files it does not trust
+MAX_DIGITS = 19
+HEADER = re.compile(  # every run of spaces has one reading, so no match takes long
+    r"\s*\{\s*'descr'\s*:\s*(?:'([^']*)'|\[.*\])\s*,"
+    r"\s*'fortran_order'\s*:\s*(True|False)\s*,"
+    r"\s*'shape'\s*:\s*\(([\d\s,]*)\)\s*(?:,\s*)?\}\s*",
+    re.DOTALL | re.ASCII,
+)
+DESCRS = {
+    "<f8": Dtype.F64, "<f4": Dtype.F32, "<f2": Dtype.F16, "|b1": Dtype.BOOL,
+    "|i1": Dtype.I8, "|u1": Dtype.U8, "<i2": Dtype.I16, "<u2": Dtype.U16,
+    "<i4": Dtype.I32, "<u4": Dtype.U32, "<i8": Dtype.I64, "<u8": Dtype.U64,
+}  # fmt: skip
+
+
+def read(data: memoryview) -> list[Span]:
+    """The one array of an npy file, called ``array``, or none; raises ContainerFormatError."""
+    return _read_array(data, 0, len(data), "array")
+
+
+def read_npz(data: memoryview, members: Sequence[Member]) -> list[Span]:
+    """Arrays of the stored members, called as numpy.load calls them; compressed ones stay bytes.
+
+    Raises ContainerFormatError if one is broken or the archive has none at all.
+    """
+    arrays = [m for m in members if m.name.endswith(SUFFIX)]
+    if not arrays:
+        raise ContainerFormatError(
+            f"a zip without {SUFFIX} or data.pkl members holds no tensors: convert to safetensors"
+        )
+    return [
+        span
+        for m in arrays
+        if m.stored
+        for span in _read_array(data, m.begin, m.end, m.name.removesuffix(SUFFIX))
+    ]
+
+
+def _read_array(data: memoryview, begin: int, end: int, name: str) -> list[Span]:
+    where = f"npy header of {shown(name)}"
+    cursor = Cursor(data, begin, end, where)
+    if cursor.take(len(MAGIC)) != MAGIC:
+        raise broken(f"{where}: it does not start with {MAGIC!r}")
+    major, minor = cursor.take(2)
+    if major not in LENGTHS or minor:
+        raise broken(f"{where}: version {major}.{minor} is unknown")
+    (size,) = cursor.fields(LENGTHS[major])
+    if size > MAX_HEADER:
+        raise broken(f"{where}: {size} bytes are more than {MAX_HEADER}")
+    descr, fortran, shape = _parse(cursor.take(size).decode("latin-1"), where)
+    dtype = DESCRS.get(descr)
+    if dtype is None:
+        return []
+    elements = count_elements(shape, 8 * len(data))
+    start = cursor.skip(dtype.size(elements))
+    if not elements:
+        return []
+    return [Span(name, dtype, shape[::-1] if fortran else shape, start, cursor.at)]
+
+
+def _parse(text: str, where: str) -> tuple[str, bool, tuple[int, ...]]:
+    """``{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }``; no descr but '' for others.
+
+    Raises ContainerFormatError where keys come in another order: numpy always sorts them.
+    """
+    match = HEADER.fullmatch(text)
+    if match is None:
+        raise broken(f"{where}: {shown(text)} is not what numpy writes")
+    descr, fortran, numbers = match.groups()
+    sizes = [number.strip() for number in numbers.split(",")]
+    if sizes[-1] == "":  # behind the last comma, and () has none
+        sizes.pop()
+    elif len(sizes) == 1:
+        raise broken(f"{where}: the shape ({numbers}) is no tuple")
+    if not all(n.isdigit() and len(n) <= MAX_DIGITS for n in sizes):
+        raise broken(f"{where}: the shape {shown(numbers)} is not one of numbers")
+    return descr or "", fortran == "True", tuple(map(int, sizes))
