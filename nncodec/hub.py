@@ -21,11 +21,11 @@ from types import ModuleType
 
 from nncodec import modelstore
 from nncodec.config import CONFIG_FILE, FLOAT_FILE
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import HubError, InvalidModelError, NNCodecError
 from nncodec.files import write_atomically
 from nncodec.modelcard import CARD_FILE
 from nncodec.modelcheck import Report, check
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 ORIGIN_FILE = "origin.json"  # where pull got a model from
 FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, FLOAT_FILE)  # the last only if it is asked for

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nncodec.config import CONFIG_FILE, FLOAT_FILE
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import InvalidModelError
 from nncodec.files import sha256
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 MANIFEST_FILE = "MANIFEST.json"
 HASHED_FILES = (CONFIG_FILE, WEIGHTS_FILE, FLOAT_FILE)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nncodec import manifest
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel, read_record
 from nncodec.errors import InvalidModelError
 from nncodec.files import sha256
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import WEIGHTS_FILE, EngineModel, read_record
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nncodec.config import FLOAT_FILE
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import InvalidModelError, ModelNotFoundError
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 DEFAULT_MODEL = "small"
 

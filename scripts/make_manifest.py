@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.manifest import MANIFEST_FILE, describe
-from nncodec.weights import WEIGHTS_FILE
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 

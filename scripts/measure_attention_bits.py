@@ -14,11 +14,11 @@ import torch
 
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.engine import reference
+from nncodec.engine_weights import EngineModel
 from nncodec.lm.data import BatchSampler, load_domains
 from nncodec.lm.model import ByteTransformer
 from nncodec.lm.train import byte_loss
 from nncodec.numerics import COUNT_TOTAL
-from nncodec.weights import EngineModel
 
 WINDOWS, LENGTH, STRIDE = 16, 512, 128
 

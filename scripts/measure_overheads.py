@@ -20,9 +20,9 @@ from nncodec import blocks
 from nncodec import lanes as lane_coding
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.engine.native import NativeEngine
+from nncodec.engine_weights import EngineModel
 from nncodec.lm.model import ByteTransformer
 from nncodec.numerics import COUNT_TOTAL
-from nncodec.weights import EngineModel
 
 
 class MeteredEncoder(lane_coding.RangeEncoder):

@@ -19,8 +19,8 @@ from nncodec.blocks import lane_geometry
 from nncodec.config import ModelConfig
 from nncodec.engine.native import NativeEngine, available_isas
 from nncodec.engine.roofline import median_seconds
+from nncodec.engine_weights import EngineModel, expected_shapes
 from nncodec.lanes import no_progress
-from nncodec.weights import EngineModel, expected_shapes
 
 THREADS = (1, 2)
 STAND_INS = {

@@ -12,9 +12,9 @@ from helpers import fit_tiny_model, tiny_float_model
 from hypothesis import settings
 
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine_weights import EngineModel
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
-from nncodec.weights import EngineModel
 
 # No deadline: a loaded machine must not fail a test.
 settings.register_profile("default", max_examples=25, deadline=None)

@@ -22,10 +22,10 @@ from nncodec.blocks import lane_geometry
 from nncodec.cli import files
 from nncodec.codec import Codec
 from nncodec.engine.native import NativeContexts, NativeEngine
+from nncodec.engine_weights import EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.lanes import no_progress
 from nncodec.levels import LEVELS
-from nncodec.weights import EngineModel
 
 LEVEL = 2
 DATA = TEXT + JSON

@@ -11,13 +11,13 @@ from helpers import CLI, python_fails, run_python
 
 import nncodec
 from nncodec.config import FLOAT_FILE
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import InvalidModelError, NNCodecError
 from nncodec.lm.adapt import LEAST_BYTES, RUN, Gain, adapt, default_bytes
 from nncodec.lm.data import load_domains
 from nncodec.lm.packing import Document, files_below, split
 from nncodec.lm.plan import TrainConfig
 from nncodec.modelcheck import check
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 WORDS = ("lane", "block", "logit", "range", "coder", "model", "table", "promise", "exact", "byte")
 PLAN = TrainConfig(bytes=40 * 8 * 64, batch=8, length=64, warmup_steps=5, compile=False)

@@ -35,9 +35,9 @@ from nncodec.codec import Codec, decompress_stream
 from nncodec.config import ModelConfig
 from nncodec.engine.native import NativeContexts, NativeEngine, available_isas
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine_weights import MAX_SCALE, EngineModel
 from nncodec.lanes import decode_lanes, encode_lanes, no_progress
 from nncodec.lm.export import export
-from nncodec.weights import MAX_SCALE, EngineModel
 
 ISAS = available_isas()  # the best one first
 LARGEST = 70_000

@@ -36,8 +36,8 @@ from nncodec import api
 from nncodec.cli.app import app
 from nncodec.engine import roofline
 from nncodec.engine.native import available_isas
+from nncodec.engine_weights import EngineModel
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import EngineModel
 
 MTIME = 1_000_000_000_123_456_789
 SUMMARY = re.compile(

@@ -16,8 +16,8 @@ from helpers import tiny_float_model
 
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine_weights import EngineModel
 from nncodec.lm.export import export
-from nncodec.weights import EngineModel
 
 f32 = np.float32
 Array = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ import pytest
 from helpers import JSON, TEXT
 
 import nncodec
-from nncodec.weights import EngineModel
+from nncodec.engine_weights import EngineModel
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "measure_files.py"
 LONG = bytes(np.random.default_rng(0).integers(0, 16, 12_000, dtype=np.uint8))

@@ -26,6 +26,7 @@ from nncodec.blocks import MIN_TABLE_BITS, Bytes, Geometry, active_lanes
 from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
 from nncodec.engine.native import NativeContexts, NativeEngine, available_isas
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine_weights import EngineModel
 from nncodec.lanes import (
     PythonContexts,
     State,
@@ -64,7 +65,6 @@ from nncodec.mixing import (
     train,
 )
 from nncodec.numerics import COUNT_BITS, COUNT_TOTAL
-from nncodec.weights import EngineModel
 
 ISAS = available_isas()
 SAMPLES = Path(__file__).resolve().parent.parent / "corpora" / "samples"

@@ -24,10 +24,10 @@ from test_modelstore import install, variant
 from nncodec import hub, manifest, modelstore
 from nncodec.cli import level_options
 from nncodec.config import FLOAT_FILE
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import HubError, InvalidModelError, NNCodecError
 from nncodec.modelcard import read_card
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 ROOT = Path(__file__).resolve().parent.parent
 CARD = """\

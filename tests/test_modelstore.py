@@ -12,9 +12,9 @@ from helpers import tiny_float_model
 
 from nncodec import modelstore
 from nncodec.config import ModelConfig
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import InvalidModelError, ModelNotFoundError
 from nncodec.lm.export import export
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 
 def variant(model: EngineModel, number: int) -> EngineModel:

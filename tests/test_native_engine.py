@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from nncodec.config import ModelConfig
 from nncodec.engine.native import NativeEngine, available_isas
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine_weights import MAX_SCALE, MIN_SCALE, EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.lm.export import export
-from nncodec.weights import MAX_SCALE, MIN_SCALE, EngineModel
 
 ISAS = available_isas()
 SHAPES = {

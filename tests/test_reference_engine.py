@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 
 from nncodec.config import ModelConfig
 from nncodec.engine.reference import ReferenceEngine
+from nncodec.engine_weights import EngineModel
 from nncodec.lm.export import export
 from nncodec.lm.model import ByteTransformer
 from nncodec.numerics import COUNT_TOTAL
-from nncodec.weights import EngineModel
 
 
 def assert_valid(counts: Counts) -> None:

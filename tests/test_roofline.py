@@ -16,9 +16,9 @@ from nncodec._core import PayloadError
 from nncodec.blocks import Geometry, lane_geometry
 from nncodec.engine import roofline
 from nncodec.engine.native import NativeEngine, available_isas
+from nncodec.engine_weights import EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Progress, no_progress
-from nncodec.weights import EngineModel
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 STAGES = {"products", "attention", "norms", "counts", "coding"}

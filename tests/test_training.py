@@ -35,6 +35,7 @@ from safetensors.torch import load_file
 
 import nncodec
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
+from nncodec.engine_weights import EngineModel
 from nncodec.errors import InvalidModelError, NNCodecError, UnknownDomainError
 from nncodec.lanes import Coder
 from nncodec.lm.data import (
@@ -54,7 +55,6 @@ from nncodec.lm.run import export_folder
 from nncodec.lm.runfiles import Checkpoint, check_plan
 from nncodec.lm.start import starting_model
 from nncodec.lm.train import byte_loss, make_optimizers, train
-from nncodec.weights import EngineModel
 
 CPU = torch.device("cpu")
 SHORT = TrainConfig(bytes=110 * 4 * 32, batch=4, length=32, warmup_steps=5, compile=False)

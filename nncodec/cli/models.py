@@ -160,7 +160,7 @@ def push(
 
 def summary(folder: Path) -> dict[str, Any]:
     """A row of the list. ``numeric_version`` is what the file records; the id is computed."""
-    from nncodec.weights import EngineModel, read_record
+    from nncodec.engine_weights import EngineModel, read_record
 
     model = EngineModel.load(folder)
     version = read_record(folder).get("numeric_version", "")

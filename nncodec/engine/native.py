@@ -16,10 +16,10 @@ from nncodec import _core
 from nncodec._core import available_isas
 from nncodec.blocks import Bytes, Geometry
 from nncodec.config import BEGIN_OF_BLOCK
+from nncodec.engine_weights import EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Engine, Progress
 from nncodec.numerics import rope_table
-from nncodec.weights import EngineModel
 
 __all__ = ["NativeEngine", "available_isas", "choose_isa", "usable_cores"]
 

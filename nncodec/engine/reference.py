@@ -24,9 +24,9 @@ from nncodec.engine.exact import (
     product,
     quantize,
 )
+from nncodec.engine_weights import EngineModel
 from nncodec.lanes import Engine
 from nncodec.numerics import ATTENTION_ONE, ngram_row, rope_table
-from nncodec.weights import EngineModel
 
 
 class ReferenceEngine(Engine):

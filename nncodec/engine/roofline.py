@@ -19,9 +19,9 @@ from nncodec._core import PayloadError, measure_bare, measure_multiply
 from nncodec.blocks import Bytes, lane_geometry
 from nncodec.config import ModelConfig
 from nncodec.engine.native import NativeEngine
+from nncodec.engine_weights import expected_shapes
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Progress
-from nncodec.weights import expected_shapes
 
 ROWS = (1, 8, 16, 32)  # that share one pass over the weights; 32 is the most
 SECONDS = 0.1  # that one measurement of a kernel takes

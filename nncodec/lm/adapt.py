@@ -19,6 +19,7 @@ import numpy as np
 
 from nncodec.api import load_codec
 from nncodec.config import CONFIG_FILE, FLOAT_FILE
+from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.files import write_atomically
 from nncodec.levels import DEFAULT_LEVEL
@@ -27,7 +28,6 @@ from nncodec.lm.plan import TrainConfig
 from nncodec.lm.run import export_folder, train_run
 from nncodec.modelcard import CARD_FILE
 from nncodec.modelstore import locate_float
-from nncodec.weights import WEIGHTS_FILE, EngineModel
 
 DOMAIN = "own"
 RUN = ".nncodec-adapt"  # the run, inside the model's folder

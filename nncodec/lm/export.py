@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nncodec.engine_weights import MAX_SCALE, MIN_SCALE, EngineModel, Tensors
 from nncodec.errors import InvalidModelError
 from nncodec.lm.model import Block, ByteTransformer
 from nncodec.lm.rounding import steps
-from nncodec.weights import MAX_SCALE, MIN_SCALE, EngineModel, Tensors
 
 LOG2_E = math.log2(math.e)
 VALUE_HEADROOM = 1.1  # calibrated absmax of the attention values, times this, becomes code 127

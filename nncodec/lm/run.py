@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from nncodec.config import CONFIG_FILE, FLOAT_FILE, ModelConfig
+from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.errors import NNCodecError
 from nncodec.files import sha256
 from nncodec.lm import distributed
@@ -18,7 +19,6 @@ from nncodec.lm.plan import TrainConfig
 from nncodec.lm.runfiles import PLAN_FILE, Checkpoint
 from nncodec.lm.start import starting_model
 from nncodec.lm.train import train
-from nncodec.weights import WEIGHTS_FILE
 
 CALIBRATION_WINDOWS, CALIBRATION_LENGTH = 64, 512
 

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch_file
 
 from nncodec.config import ModelConfig
+from nncodec.engine_weights import MAX_SCALE, MIN_SCALE, WEIGHTS_FILE, EngineModel, expected_shapes
 from nncodec.errors import InvalidModelError
-from nncodec.weights import MAX_SCALE, MIN_SCALE, WEIGHTS_FILE, EngineModel, expected_shapes
 
 Tensors = dict[str, npt.NDArray[np.generic]]
 
@@ -288,7 +288,7 @@ def test_id_changes_with_any_config_field(tiny_model: EngineModel) -> None:
 def test_id_changes_with_the_arithmetic(
     tiny_model: EngineModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nncodec.weights.NUMERIC_VERSION", 1)
+    monkeypatch.setattr("nncodec.engine_weights.NUMERIC_VERSION", 1)
     again = EngineModel(tiny_model.config, tiny_model.tensors)
     assert again.model_id != tiny_model.model_id
 
