@@ -1,7 +1,7 @@
 """Where the tensors of a file lie: its container is recognised by its first bytes.
 
-safetensors, GGUF, npy, npz, torch.save's zip and rwkv.cpp's files; each has a module that names
-its specification. What belongs to no span (headers, padding, tensors of other dtypes, compressed
+safetensors, GGUF, npy, npz, torch.save's zip, TensorFlow Lite and rwkv.cpp's files; each has a
+module that names its specification. What belongs to no span (headers, padding, tensors of other dtypes, compressed
 members) is for others to keep.
 """
 
@@ -13,6 +13,7 @@ from nncodec.tensors import (
     gguf,
     numpy_files,
     safetensors,
+    tflite,
     torch_zip,
     zip_members,
 )
@@ -52,6 +53,8 @@ def _read(data: memoryview) -> list[Span]:
         if torch_zip.is_torch(members):
             return torch_zip.read(data, members)
         return numpy_files.read_npz(data, members)
+    if tflite.looks_like(data):
+        return tflite.read(data)
     if safetensors.looks_like(data):
         return safetensors.read(data)
     raise ContainerFormatError(
