@@ -1,8 +1,8 @@
 """Where the tensors of a file lie: its container is recognised by its first bytes.
 
 safetensors, GGUF, npy, npz, torch.save's zip, TensorFlow Lite and rwkv.cpp's files; each has a
-module that names its specification. What belongs to no span (headers, padding, tensors of other dtypes, compressed
-members) is for others to keep.
+module that names its specification. What belongs to no span (headers, padding, tensors of other
+dtypes, compressed members) is for others to keep.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.flatbuffer import I32, U32, Flatbuffer, Table
+from nncodec.tensors.flatbuffer import U32, Flatbuffer, Table
 from nncodec.tensors.layout import Span, broken, check_disjoint, count_elements, shown
 
 MAGIC, MAGIC_AT = b"TFL3", 4
@@ -17,8 +17,7 @@ MAX_AXES = 64  # far more than any operator takes
 I8, U64 = struct.Struct("<b"), struct.Struct("<Q")
 SUBGRAPHS, BUFFERS = 2, 4  # fields of Model
 TENSORS = 0  # of SubGraph
-SHAPE, TYPE, BUFFER, NAME, QUANTIZATION, SPARSITY = 0, 1, 2, 3, 4, 6  # of Tensor
-QUANTIZED_DIMENSION = 6  # of QuantizationParameters
+SHAPE, TYPE, BUFFER, NAME, SPARSITY = 0, 1, 2, 3, 6  # of Tensor
 DATA, OFFSET, SIZE = 0, 1, 2  # of Buffer
 TYPES = {
     0: Dtype.F32, 1: Dtype.F16, 2: Dtype.I32, 3: Dtype.U8, 4: Dtype.I64, 6: Dtype.BOOL,
@@ -71,7 +70,7 @@ def _tensors(flatbuffer: Flatbuffer, model: Table) -> Iterator[Table]:
 
 
 def _extent(buffer: Table) -> tuple[int, int]:
-    """First and last byte, plus one, of a buffer: inside the flatbuffer or behind it, or nowhere."""
+    """Begin and end of a buffer's bytes, in the flatbuffer or behind it; (0, 0) if it has none."""
     at = buffer.follow(DATA)
     if at is not None:
         begin, size = buffer.buffer.vector(at, 1)
