@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 import nncodec
-from nncodec.tensors.items import MODELLED
+from nncodec.tensors.items import model_of
 from nncodec.tensors.spans import find_spans
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     for name in arguments.files:
         path, _, dtype = name.partition("@")
         data = read(Path(path), dtype)
-        spans = [span for span in find_spans(memoryview(data)) if span.dtype in MODELLED]
+        spans = [span for span in find_spans(memoryview(data)) if model_of(span.dtype)]
         weights = sum(span.elements for span in spans)
         threads = arguments.threads or None
         begun = time.perf_counter()

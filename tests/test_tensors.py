@@ -6,6 +6,7 @@ import io
 from contextlib import suppress
 from pathlib import Path
 
+import container_files
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -21,7 +22,7 @@ from nncodec.tensors import chunks, model
 from nncodec.tensors.chunks import CHUNK_BYTES, Part, plan
 from nncodec.tensors.coder import decode_tensors, encode_tensors
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.items import ALIKE, MODELLED, Item
 from nncodec.tensors.layout import Span
 
 Rows = list[Item]
@@ -270,6 +271,18 @@ def test_plans_cover_a_file() -> None:
     assert plan([], 0) == [Part(0, 0)]
     wide = [Span("w", Dtype.U8, (CHUNK_BYTES + 5,), 0, CHUNK_BYTES + 5)]
     assert sum(i.size for p in plan(wide, CHUNK_BYTES + 5) for i in p.items) >= CHUNK_BYTES
+
+
+@pytest.mark.parametrize("dtype", ALIKE)
+def test_dtypes_that_are_coded_as_another(dtype: Dtype) -> None:
+    data = np.random.default_rng(3).integers(60, 70, 4096).astype(np.uint8).tobytes()
+    (part,) = plan([Span("x", dtype, (64, 64), 0, 4096)], 4096)
+    assert part.items == (Item(ALIKE[dtype], part.items[0].role, 64, 64),)
+    header = {"x": container_files.entry(dtype.name, [64, 64], 0, 4096)}
+    data = container_files.safetensors_file(header, data)
+    archive = nncodec.compress(data, 1)
+    assert nncodec.decompress(archive) == data
+    assert len(archive) < len(data) * 5 // 8
 
 
 SIZES = {

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.items import Item, model_of
 from nncodec.tensors.layout import Span
 
 CHUNK_BYTES = 1 << 23
@@ -37,7 +37,7 @@ def plan(spans: Sequence[Span], size: int) -> list[Part]:
     """Parts that cover a file of ``size`` bytes, in order; one without items if nothing pays."""
     parts: list[Part] = []
     done = 0
-    for part in chunks([span for span in spans if span.dtype in MODELLED]):
+    for part in chunks([span for span in spans if model_of(span.dtype)]):
         if part.end - part.begin >= LEAST_TENSORS:
             if part.begin > done:
                 parts.append(Part(done, part.begin))
@@ -74,7 +74,9 @@ def chunks(spans: Sequence[Span]) -> Iterator[Part]:
 
 def pieces(span: Span) -> Iterator[Item]:
     """A tensor's matrix, cut between rows, or a row within, so that each piece fits a chunk."""
-    dtype, role = span.dtype, role_of(span.name)
+    dtype, role = model_of(span.dtype), role_of(span.name)
+    if dtype is None:
+        raise ValueError(f"{span.dtype} has no model")
     rows, cols = span.rows, span.cols
     most = CHUNK_BYTES // dtype.block_bytes
     if cols > most:  # then rows are pieces themselves

@@ -56,7 +56,7 @@ class Flatbuffer:
         begin, length = self.vector(at, I32.size)
         if length > most:
             raise broken(f"{self.where}: {length} integers at {at} are more than {most}")
-        return struct.unpack_from(f"<{length}i", self.data, begin)
+        return self.at(begin, struct.Struct(f"<{length}i"))
 
     def text(self, at: int) -> str:
         begin, length = self.vector(at, 1)

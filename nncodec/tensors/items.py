@@ -10,6 +10,12 @@ from nncodec.tensors.dtypes import Dtype
 MODELLED = frozenset(
     {Dtype.F32, Dtype.F16, Dtype.BF16, Dtype.F8_E4M3, Dtype.F8_E5M2, Dtype.I8, Dtype.U8}
 )
+# Dtypes of the same fields as one of those, so that its model does: biases and NaN may differ.
+ALIKE = {
+    Dtype.F8_E4M3FNUZ: Dtype.F8_E4M3,
+    Dtype.F8_E5M2FNUZ: Dtype.F8_E5M2,
+    Dtype.F8_E8M0: Dtype.U8,
+}
 CODES: dict[int, Dtype | None] = {0: None, **{dtype.value: dtype for dtype in MODELLED}}
 
 
@@ -39,6 +45,12 @@ class Item:
     def size(self) -> int:
         """In bytes."""
         return self.rows * self.cols * self.element_bytes
+
+
+def model_of(dtype: Dtype) -> Dtype | None:
+    """The dtype as which elements of ``dtype`` are coded; None if they are bytes."""
+    dtype = ALIKE.get(dtype, dtype)
+    return dtype if dtype in MODELLED else None
 
 
 def dtype_of(code: int) -> Dtype | None:

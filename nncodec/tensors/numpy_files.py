@@ -28,6 +28,7 @@ HEADER = re.compile(  # every run of spaces has one reading, so no match takes l
 )
 DESCRS = {
     "<f8": Dtype.F64, "<f4": Dtype.F32, "<f2": Dtype.F16, "|b1": Dtype.BOOL,
+    "<c8": Dtype.C64,
     "|i1": Dtype.I8, "|u1": Dtype.U8, "<i2": Dtype.I16, "<u2": Dtype.U16,
     "<i4": Dtype.I32, "<u4": Dtype.U32, "<i8": Dtype.I64, "<u8": Dtype.U64,
 }  # fmt: skip

@@ -1,7 +1,8 @@
 """Safetensors: u64 length of a JSON header, the header, the tensors.
 
 Source: the format section of github.com/huggingface/safetensors (README.md) and the limits of its
-reader. More lenient than that reader in one thing: bytes that belong to no tensor are allowed.
+reader. More lenient than that reader in two things: bytes that belong to no tensor are allowed,
+and so are several names for one range.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ FIELDS = ("dtype", "shape", "data_offsets")
 DTYPES = {
     name: Dtype[name]
     for name in (
-        *("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "BOOL"),
+        *("F64", "F32", "F16", "BF16", "C64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+        *("F8_E8M0", "F6_E2M3", "F6_E3M2", "F4", "BOOL"),
         *("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"),
     )
 }  # fmt: skip
@@ -42,12 +44,14 @@ def read(data: memoryview) -> list[Span]:
         raise broken(f"safetensors header: {size} bytes are more than {MAX_HEADER}")
     header = _parse(cursor.text(size))
     start = cursor.at
-    spans, ranges = [], []
+    spans: dict[tuple[int, int], Span] = {}  # tied tensors may have one range, which counts once
+    ranges = {}
     for name, entry in header.items():
         if name == "__metadata__":
             continue
         dtype, shape, (begin, end) = _entry(name, entry)
-        ranges.append((start + begin, start + end, name))
+        place = start + begin, start + end
+        ranges[place] = name
         elements = count_elements(shape, 8 * len(data))
         known = DTYPES.get(dtype)
         if known is None:  # its tensor stays bytes
@@ -55,9 +59,9 @@ def read(data: memoryview) -> list[Span]:
         if known.size(elements) != end - begin:
             raise broken(f"{shown(name)}: {elements} x {dtype} are not {end - begin} bytes")
         if elements:
-            spans.append(Span(name, known, tuple(shape), start + begin, start + end))
-    check_disjoint(ranges, len(data))
-    return spans
+            spans.setdefault(place, Span(name, known, tuple(shape), *place))
+    check_disjoint(((*place, name) for place, name in ranges.items()), len(data))
+    return list(spans.values())
 
 
 def _parse(text: str) -> dict[str, object]:

@@ -21,8 +21,8 @@ SHAPE, TYPE, BUFFER, NAME, SPARSITY = 0, 1, 2, 3, 6  # of Tensor
 DATA, OFFSET, SIZE = 0, 1, 2  # of Buffer
 TYPES = {
     0: Dtype.F32, 1: Dtype.F16, 2: Dtype.I32, 3: Dtype.U8, 4: Dtype.I64, 6: Dtype.BOOL,
-    7: Dtype.I16, 9: Dtype.I8, 10: Dtype.F64, 12: Dtype.U64, 15: Dtype.U32, 16: Dtype.U16,
-    17: Dtype.I4, 18: Dtype.BF16,
+    7: Dtype.I16, 8: Dtype.C64, 9: Dtype.I8, 10: Dtype.F64, 12: Dtype.U64, 15: Dtype.U32,
+    16: Dtype.U16, 17: Dtype.I4, 18: Dtype.BF16,
 }  # fmt: skip
 
 

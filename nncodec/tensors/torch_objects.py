@@ -22,6 +22,8 @@ DTYPES = {  # by the class of a typed storage, or by the dtype of a tensor on an
     "torch.QInt8Storage": Dtype.I8, "torch.QUInt8Storage": Dtype.U8,
     "torch.QInt32Storage": Dtype.I32,
     "torch.float8_e4m3fn": Dtype.F8_E4M3, "torch.float8_e5m2": Dtype.F8_E5M2,
+    "torch.float8_e4m3fnuz": Dtype.F8_E4M3FNUZ, "torch.float8_e5m2fnuz": Dtype.F8_E5M2FNUZ,
+    "torch.float8_e8m0fnu": Dtype.F8_E8M0, "torch.ComplexFloatStorage": Dtype.C64,
     "torch.uint16": Dtype.U16, "torch.uint32": Dtype.U32, "torch.uint64": Dtype.U64,
 }  # fmt: skip
 
