@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from typing import NoReturn, TypeGuard
 
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.layout import Cursor, Span, broken, check_disjoint, count_elements, shown
+from nncodec.tensors.layout import Cursor, Data, Span, broken, check_disjoint, count_elements, shown
 
 MAX_HEADER = 100_000_000  # the limit of the safetensors library
 MAX_DIGITS = 19  # of a number below 2^63; longer ones cost quadratic time to convert
@@ -26,38 +27,51 @@ DTYPES = {
 }  # fmt: skip
 
 
-def looks_like(data: memoryview) -> bool:
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its tensors: by name (dtype, shape, first byte, end), in its order."""
+
+    tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
+    metadata: dict[str, str]
+
+
+def looks_like(data: Data) -> bool:
     """There is no magic; but the header starts with a brace, and its length fits."""
     if len(data) < LENGTH.size + 2 or data[LENGTH.size] != ord("{"):
         return False
-    (size,) = LENGTH.unpack_from(data)
+    (size,) = LENGTH.unpack(data[: LENGTH.size])
     return bool(size <= MAX_HEADER)
 
 
-def read(data: memoryview) -> list[Span]:
+def read(data: Data) -> list[Span]:
     """Spans of all tensors that are not empty and of a known dtype; raises ContainerFormatError."""
+    return [
+        Span(name, DTYPES[dtype], shape, begin, end)
+        for name, (dtype, shape, begin, end) in read_header(data).tensors.items()
+        if dtype in DTYPES and begin < end
+    ]
+
+
+def read_header(data: Data) -> Header:
+    """All tensors, also those that are empty or of no known dtype; raises ContainerFormatError."""
     cursor = Cursor(data, 0, len(data), "safetensors header")
     (size,) = cursor.fields(LENGTH)
     if size > MAX_HEADER:
         raise broken(f"safetensors header: {size} bytes are more than {MAX_HEADER}")
     header = _parse(cursor.text(size))
     start = cursor.at
-    spans, ranges = [], []
+    notes = header.pop("__metadata__", None)
+    tensors = {}
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
         dtype, shape, (begin, end) = _entry(name, entry)
-        ranges.append((start + begin, start + end, name))
         elements = count_elements(shape, 8 * len(data))
-        known = DTYPES.get(dtype)
-        if known is None:  # its tensor stays bytes
-            continue
-        if known.size(elements) != end - begin:
+        known = DTYPES.get(dtype)  # a tensor of any other dtype stays bytes
+        if known and known.size(elements) != end - begin:
             raise broken(f"{shown(name)}: {elements} x {dtype} are not {end - begin} bytes")
-        if elements:
-            spans.append(Span(name, known, tuple(shape), start + begin, start + end))
-    check_disjoint(ranges, len(data))
-    return spans
+        tensors[name] = dtype, tuple(shape), start + begin, start + end
+    check_disjoint(((begin, end, name) for name, (_, _, begin, end) in tensors.items()), len(data))
+    pairs = notes.items() if isinstance(notes, dict) else ()
+    return Header(tensors, {k: v for k, v in pairs if isinstance(v, str)})
 
 
 def _parse(text: str) -> dict[str, object]:
