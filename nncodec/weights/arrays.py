@@ -63,7 +63,7 @@ def layout_of(entry: Entry) -> Layout:
     else:
         raise UnsupportedDtypeError(
             f"{shown(entry.name)} has the dtype {entry.dtype}, which has no array here: "
-            "get_bytes gives its bytes"
+            "decompress the file for a library that has one"
         )
     if entry.strides is None and math.prod(shape) * item != entry.end - entry.begin:
         raise ContainerFormatError(

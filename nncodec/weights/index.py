@@ -25,7 +25,7 @@ PLAIN_DESCR = re.compile(r"[<>|=][biufc](\d{1,2})")  # what numpy reads besides 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor: its elements lie in bytes ``begin`` to ``end`` of the file.
+    """A tensor: its elements lie in bytes ``begin`` to ``end`` of the file, as far as is known.
 
     ``dtype`` is as safetensors calls it (``BF16``), for blocks as ggml does (``Q4_0``), and for
     what neither knows as the container does. ``strides`` count elements; None: one row after the
@@ -94,7 +94,7 @@ def _gguf(data: Data) -> Index:
             gguf.TYPES[info.kind].name if info.kind in gguf.TYPES else f"ggml type {info.kind}",
             info.dims[::-1],
             info.begin,
-            info.end,
+            info.end if info.kind in gguf.TYPES else info.begin,
         )
         for info in header.tensors
     )

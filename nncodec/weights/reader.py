@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nncodec.errors import NNCodecError, TensorNotFoundError
+from nncodec.errors import NNCodecError, TensorNotFoundError, UnsupportedDtypeError
 from nncodec.weights.archive import CACHE_BYTES, ArchiveView
 from nncodec.weights.arrays import Array, Layout, layout_of, raw_array, to_numpy, to_torch
 from nncodec.weights.extras import need
@@ -70,8 +70,15 @@ class WeightsFile:
         )
 
     def get_bytes(self, name: str) -> bytes:
-        """The bytes in the file that hold a tensor, also one of a dtype that nothing here reads."""
+        """The bytes in the file that hold a tensor, also one of a dtype that has no array.
+
+        Raises TensorNotFoundError; UnsupportedDtypeError if a container does not say how many.
+        """
         entry = self.entry(name)
+        if entry.elements and entry.begin == entry.end:
+            raise UnsupportedDtypeError(
+                f"{name!r} has the dtype {entry.dtype}, whose size is not known: decompress it all"
+            )
         return bytes(self.view.read(entry.begin, entry.end))
 
     def get_tensor(self, name: str) -> Any:

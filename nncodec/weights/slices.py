@@ -44,12 +44,15 @@ def expand(index: Any, axes: int) -> list[int | slice]:
 
 
 def _integer(part: Any) -> int:
-    if isinstance(part, bool) or not hasattr(part, "__index__"):
-        raise TypeError(
-            f"slices of a tensor are taken by integers, slices and ..., not {type(part).__name__}: "
-            "get_tensor gives all of it, to be indexed by anything"
-        )
-    return operator.index(part)
+    try:
+        if not isinstance(part, bool):
+            return operator.index(part)
+    except TypeError:
+        pass
+    raise TypeError(
+        f"slices of a tensor are taken by integers, slices and ..., not {type(part).__name__}: "
+        "get_tensor gives all of it, to be indexed by anything"
+    )
 
 
 def needed_run(index: Any, shape: Sequence[int]) -> Run:
