@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, overload
+from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
 from nncodec.codec import decode_block
@@ -82,6 +82,7 @@ class ArchiveView:
     ) -> None:
         self.source, self.cache_bytes = source, cache_bytes
         self.threads = threads or usable_cores()
+        self.ahead = 0  # blocks that an index has begun besides those it needs
         self.rows = list(read_rows(source))
         self.begins = [row.begin for row in self.rows]
         self.decoded_blocks = self.decoded_bytes = 0
@@ -92,11 +93,12 @@ class ArchiveView:
     def __len__(self) -> int:
         return self.rows[-1].end if self.rows else 0
 
-    @overload
-    def __getitem__(self, at: int, /) -> int: ...
-    @overload
-    def __getitem__(self, at: slice, /) -> bytes: ...
-    def __getitem__(self, at: int | slice, /) -> int | bytes:
+    def __getitem__(self, at: int | slice, /) -> Any:
+        """An int or bytes, as ``layout.Data`` has it.
+
+        Not by ``typing.overload``: its registry would keep this module, and so the engines, beyond
+        the interpreter's end.
+        """
         if isinstance(at, int):
             if not 0 <= at < len(self):
                 raise IndexError(f"byte {at} of {len(self)}")
@@ -104,7 +106,7 @@ class ArchiveView:
         begin, end, step = at.indices(len(self))
         if step != 1:
             raise ValueError("bytes of an archive are read one after the other: no steps")
-        return bytes(self.read(begin, end))
+        return bytes(self.read(begin, end, self.ahead))
 
     def overlapping(self, begin: int, end: int) -> range:
         """Numbers of the blocks that hold any of the bytes ``begin`` to ``end``."""

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nncodec.errors import NNCodecError, TensorNotFoundError, UnsupportedDtypeError
+from nncodec.tensors.spans import recognise
 from nncodec.weights.archive import CACHE_BYTES, ArchiveView
 from nncodec.weights.arrays import Array, Layout, layout_of, raw_array, to_numpy, to_torch
 from nncodec.weights.extras import need
@@ -24,6 +25,7 @@ from nncodec.weights.slices import needed_run
 
 FRAMEWORKS = {"np": "np", "numpy": "np", "pt": "pt", "torch": "pt", "pytorch": "pt"}
 SHOWN_MATCHES = 3
+SCATTERED = ("zip", "rwkv.cpp")  # have headers between their tensors, so all blocks are needed
 
 
 class WeightsFile:
@@ -35,7 +37,10 @@ class WeightsFile:
 
     def __init__(self, view: ArchiveView, framework: str = "np", device: Any = "cpu") -> None:
         self.view, self.framework, self.device = view, framework, device
+        if recognise(view) in SCATTERED:
+            view.ahead = view.threads
         self.index = read_index(view)
+        view.ahead = 0
 
     @property
     def container(self) -> str:
