@@ -37,3 +37,21 @@ class UnknownDomainError(NNCodecError, ValueError):
 
 class ContainerFormatError(NNCodecError):
     """A file is no container of tensors that is known here, or its header contradicts itself."""
+
+
+class TensorNotFoundError(NNCodecError, KeyError):
+    """No tensor has that name. Also a KeyError, which users of dicts catch."""
+
+    __str__ = Exception.__str__  # KeyError would put the message in quotes
+
+
+class UnsupportedDtypeError(NNCodecError, TypeError):
+    """The framework that was asked for has no such dtype here; the bytes can still be had."""
+
+
+class MissingPackageError(NNCodecError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class FolderError(NNCodecError):
+    """A folder of weights cannot be packed, unpacked or loaded as asked."""

@@ -12,10 +12,24 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.blocks import BLOCK_SIZE
-from nncodec.cli import files, models
+from nncodec.cli import files, models, weights
 from nncodec.cli.common import AsJson, each, show
+from nncodec.cli.options import (
+    Files,
+    Force,
+    Keep,
+    Level,
+    Model,
+    OtherModel,
+    Output,
+    Quiet,
+    Remove,
+    Stdout,
+    Threads,
+    Verbose,
+)
 from nncodec.errors import NNCodecError
-from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.levels import DEFAULT_LEVEL
 from nncodec.modelstore import DEFAULT_MODEL, locate_float
 
 app = typer.Typer(
@@ -26,45 +40,7 @@ app = typer.Typer(
     help="Lossless compression of any file by a small neural network with exact arithmetic.",
 )
 app.add_typer(models.app, name="models")
-
-# typer evaluates these at run time, so they keep Optional, which every supported Python accepts.
-Files = Annotated[Optional[list[str]], typer.Argument(help="Files; - or none is stdin.")]
-Output = Annotated[Optional[str], typer.Option("-o", "--output", help="Write to this file.")]
-Stdout = Annotated[bool, typer.Option("-c", "--stdout", help="Write to standard output.")]
-Keep = Annotated[bool, typer.Option("-k", "--keep", help="Keep the input (the default).")]
-Remove = Annotated[bool, typer.Option("--rm", help="Remove the input once the output is verified.")]
-Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite; compress .nnc again.")]
-Model = Annotated[
-    Optional[str],
-    typer.Option(
-        "-m",
-        "--model",
-        envvar="NNCODEC_MODEL",
-        help="A model's name or folder, instead of the level's.",
-    ),
-]
-Level = Annotated[
-    int,
-    typer.Option(
-        "-l",
-        "--level",
-        min=min(LEVELS),
-        max=max(LEVELS),
-        help="-1 (fastest, context models alone) to -9 (smallest); -6 is the default.",
-    ),
-]
-OtherModel = Annotated[
-    Optional[str],
-    typer.Option("-m", "--model", help="A model outside the search path: its folder."),
-]
-Threads = Annotated[
-    int,
-    typer.Option(
-        "-T", "--threads", envvar="NNCODEC_THREADS", min=0, max=1024, help="0: all cores."
-    ),
-]
-Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="No summary, no bar.")]
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
+app.add_typer(weights.app, name="weights")
 
 
 def check_outputs(names: list[str], output: str | None, stdout: bool) -> None:

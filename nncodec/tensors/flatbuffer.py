@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from nncodec.tensors.layout import Cursor, broken
+from nncodec.tensors.layout import Cursor, Data, broken
 
 U16, I32, U32 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I")
 VTABLE = struct.Struct("<HH")  # bytes of the vtable, bytes of the table
@@ -21,7 +21,7 @@ class Flatbuffer:
     Every method raises ContainerFormatError where an offset leads out of the data.
     """
 
-    def __init__(self, data: memoryview, where: str) -> None:
+    def __init__(self, data: Data, where: str) -> None:
         self.data, self.where = data, where
         self.left = len(data)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.flatbuffer import U32, Flatbuffer, Table
-from nncodec.tensors.layout import Span, broken, check_disjoint, count_elements, shown
+from nncodec.tensors.layout import Data, Span, broken, check_disjoint, count_elements, shown
 
 MAGIC, MAGIC_AT = b"TFL3", 4
 MAX_AXES = 64  # far more than any operator takes
@@ -26,11 +26,11 @@ TYPES = {
 }  # fmt: skip
 
 
-def looks_like(data: memoryview) -> bool:
+def looks_like(data: Data) -> bool:
     return bytes(data[MAGIC_AT : MAGIC_AT + len(MAGIC)]) == MAGIC
 
 
-def read(data: memoryview) -> list[Span]:
+def read(data: Data) -> list[Span]:
     """Spans of the constant tensors of a known type; raises ContainerFormatError.
 
     A buffer that several tensors use is the first one's. Names are those of the tensors, with

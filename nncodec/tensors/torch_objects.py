@@ -112,12 +112,20 @@ def _sizes(values: tuple[object, ...]) -> bool:
 
 
 def name_views(root: object) -> None:
-    """Give each tensor below ``root`` the first path that leads to it, keys joined by dots.
+    """Give each tensor below ``root`` the first path that leads to it, keys joined by dots."""
+    names: set[str] = set()
+    for name, view in paths(root):
+        if not view.name and name not in names:
+            view.name = name
+            names.add(name)
+
+
+def paths(root: object) -> Iterator[tuple[str, View]]:
+    """Every tensor below ``root`` and the paths that lead to it, one or more, none empty.
 
     Each node is visited once and paths are bounded, so shared or circular parts cost nothing.
     """
     seen: set[int] = set()
-    names: set[str] = {""}
     stack: list[tuple[str, Iterator[tuple[object, object]]]] = [("", iter([(None, root)]))]
     while stack:
         path, items = stack[-1]
@@ -125,9 +133,8 @@ def name_views(root: object) -> None:
             name = _join(path, key)
             if name is None:
                 continue
-            if isinstance(value, View) and not value.name and name not in names:
-                value.name = name
-                names.add(name)
+            if isinstance(value, View) and name:
+                yield name, value
             if isinstance(value, (Node, tuple)) and id(value) not in seen:
                 seen.add(id(value))
                 below = value.items if isinstance(value, Node) else enumerate(value)
