@@ -37,3 +37,7 @@ class UnknownDomainError(NNCodecError, ValueError):
 
 class ContainerFormatError(NNCodecError):
     """A file is no container of tensors that is known here, or its header contradicts itself."""
+
+
+class QuantizationError(NNCodecError, ValueError):
+    """Weights cannot be quantised, or not as asked: a target out of reach, an unknown format."""
