@@ -281,7 +281,15 @@ def test_hostile_metadata(name: str) -> None:
         lossy.plain(hostile(HOSTILE[name]))
 
 
-TEXTS = ["", "{", "[]", "[" * 100_000, '{"version": 2, "tensors": {}}', '{"version": 1}', "9" * 5000]
+TEXTS = [
+    "",
+    "{",
+    "[]",
+    "[" * 100_000,
+    '{"version": 2, "tensors": {}}',
+    '{"version": 1}',
+    "9" * 5000,
+]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
@@ -317,9 +325,7 @@ def test_target_size_and_snr() -> None:
 
 def test_importance_moves_the_error() -> None:
     tensors = {"a": normal(128, 128), "b": normal(128, 128, 2)}
-    made = lossy.allocate(
-        tensors, Settings(), Target(snr=20), importance={"a": 16.0, "b": 1.0}
-    )
+    made = lossy.allocate(tensors, Settings(), Target(snr=20), importance={"a": 16.0, "b": 1.0})
     assert made.records["b"].step == pytest.approx(4 * made.records["a"].step, rel=1e-5)
     with pytest.raises(QuantizationError, match="importance nan"):
         lossy.allocate(tensors, Settings(), Target(snr=20), importance={"a": 1.0})
