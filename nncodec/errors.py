@@ -55,3 +55,7 @@ class MissingPackageError(NNCodecError, ImportError):
 
 class FolderError(NNCodecError):
     """A folder of weights cannot be packed, unpacked or loaded as asked."""
+
+
+class QuantizationError(NNCodecError, ValueError):
+    """Weights cannot be quantised, or not as asked: a target out of reach, an unknown format."""

@@ -17,6 +17,7 @@
 #include "range_coder.h"
 #include "roofline.h"
 #include "tensor_coder.h"
+#include "trellis.h"
 #include "x86_filter.h"
 #include "xxh64.h"
 
@@ -228,6 +229,31 @@ nb::bytes code_tensors(const Items& items, const Bytes& input, bool decode, cons
   return nb::bytes(out.data(), out.size());
 }
 
+using Rates = nb::ndarray<const int32_t, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
+
+nb::object trellis_quantize(const Tokens& positions, const Rates& rates, int states, int odd_state,
+                            int odd_index) {
+  if (odd_state < 0 || odd_state > 63 || odd_index < 0 || odd_index > 63) {
+    throw std::invalid_argument("a trellis of 64 states has no bits beyond 63");
+  }
+  const std::size_t rows = positions.shape(0), cols = positions.shape(1);
+  const nncodec::TrellisCode code{states, static_cast<uint8_t>(odd_state),
+                                  static_cast<uint8_t>(odd_index)};
+  // Copies: another thread may write to the arrays once the lock on Python is released.
+  const std::vector<int32_t> own(positions.data(), positions.data() + rows * cols);
+  const std::vector<int32_t> costs(rates.data(), rates.data() + rates.size());
+  std::vector<int32_t> out;
+  {
+    nb::gil_scoped_release unlocked;
+    out = nncodec::trellis_quantize(code, own.data(), rows, cols, costs.data(), rates.shape(1));
+  }
+  std::unique_ptr<int32_t[]> indices(new int32_t[out.size()]);
+  std::copy(out.begin(), out.end(), indices.get());
+  int32_t* data = indices.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {rows, cols}, owner));
+}
+
 nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
@@ -309,5 +335,8 @@ NB_MODULE(_core, m) {
       nb::arg("data"), nb::arg("seed") = 0);
   m.def("code_tensors", &code_tensors, nb::arg("items"), nb::arg("data").noconvert(),
         nb::arg("decode"), nb::arg("isa"));
+  m.def("trellis_quantize", &trellis_quantize, nb::arg("positions").noconvert(),
+        nb::arg("rates").noconvert(), nb::arg("states"), nb::arg("odd_state"),
+        nb::arg("odd_index"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }
