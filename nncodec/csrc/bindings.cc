@@ -14,6 +14,7 @@
 
 #include "block_coder.h"
 #include "engine.h"
+#include "field_coder.h"
 #include "range_coder.h"
 #include "roofline.h"
 #include "tensor_coder.h"
@@ -228,6 +229,26 @@ nb::bytes code_tensors(const Items& items, const Bytes& input, bool decode, cons
   return nb::bytes(out.data(), out.size());
 }
 
+nb::object code_fields(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
+  const std::vector<nncodec::TensorItem> list = read_items(items);
+  const std::vector<uint8_t> own(input.data(), input.data() + input.shape(0));
+  if (!decode) {
+    std::vector<uint8_t> out;
+    {
+      nb::gil_scoped_release unlocked;
+      out = nncodec::encode_fields(list, own.data(), own.size(), isa);
+    }
+    return nb::bytes(out.data(), out.size());
+  }
+  const std::size_t size = nncodec::field_bytes(list);
+  std::unique_ptr<uint8_t[]> out(new uint8_t[size]);
+  {
+    nb::gil_scoped_release unlocked;
+    nncodec::decode_fields(list, own.data(), own.size(), out.get(), isa);
+  }
+  return nb::bytes(out.get(), size);
+}
+
 nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
@@ -308,6 +329,8 @@ NB_MODULE(_core, m) {
       },
       nb::arg("data"), nb::arg("seed") = 0);
   m.def("code_tensors", &code_tensors, nb::arg("items"), nb::arg("data").noconvert(),
+        nb::arg("decode"), nb::arg("isa"));
+  m.def("code_fields", &code_fields, nb::arg("items"), nb::arg("data").noconvert(),
         nb::arg("decode"), nb::arg("isa"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }
