@@ -230,23 +230,26 @@ nb::bytes code_tensors(const Items& items, const Bytes& input, bool decode, cons
 }
 
 nb::object code_fields(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
+  // No copy: this is to be fast, and if another thread should write to the input, the result is nonsense,
+  // but stays in bounds, since no length is read twice.
   const std::vector<nncodec::TensorItem> list = read_items(items);
-  const std::vector<uint8_t> own(input.data(), input.data() + input.shape(0));
   if (!decode) {
     std::vector<uint8_t> out;
     {
       nb::gil_scoped_release unlocked;
-      out = nncodec::encode_fields(list, own.data(), own.size(), isa);
+      out = nncodec::encode_fields(list, input.data(), input.shape(0), isa);
     }
     return nb::bytes(out.data(), out.size());
   }
   const std::size_t size = nncodec::field_bytes(list);
-  std::unique_ptr<uint8_t[]> out(new uint8_t[size]);
+  nb::object result = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+  if (!result.is_valid()) throw std::bad_alloc();
+  auto* const out = reinterpret_cast<uint8_t*>(PyBytes_AsString(result.ptr()));
   {
     nb::gil_scoped_release unlocked;
-    nncodec::decode_fields(list, own.data(), own.size(), out.get(), isa);
+    nncodec::decode_fields(list, input.data(), input.shape(0), out, isa);
   }
-  return nb::bytes(out.get(), size);
+  return result;
 }
 
 nb::dict stage_seconds(nncodec::Engine& self) {

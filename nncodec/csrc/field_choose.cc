@@ -61,9 +61,10 @@ class Chooser {
     for (const ItemShape& s : shapes) units += s.units;
     unit_cells_.assign(static_cast<std::size_t>(units), kNone);
     places_.resize(static_cast<std::size_t>(units));
-    recent_.assign(std::bit_ceil(static_cast<std::size_t>(2 * units + 1)), kNone);
+    recent_.assign(std::bit_ceil(static_cast<std::size_t>(2 * units + 1)), {0, kNone});  // half are free
     plan_.items.resize(shapes.size());
     plane_cells_.resize(shapes.size());
+    escapes_.resize(shapes.size());
   }
 
   Plan run() {
@@ -101,6 +102,10 @@ class Chooser {
     uint32_t elements;
   };
 
+  struct Recent {
+    uint32_t hash, unit;  // the last that had it
+  };
+
   // Units that equal an earlier one, but for signs.
   void find_copies(std::size_t i) {
     const ItemShape& s = shapes_[i];
@@ -117,7 +122,9 @@ class Chooser {
         hash = (hash ^ (element(place.data, s.bytes, k) & mask)) * 0x9E3779B1u;
         hash ^= hash >> 15;
       }
-      uint32_t& slot = recent_[hash & (recent_.size() - 1)];
+      std::size_t at_hash = hash & (recent_.size() - 1);
+      while (recent_[at_hash].unit != kNone && recent_[at_hash].hash != hash) at_hash = (at_hash + 1) & (recent_.size() - 1);
+      const uint32_t slot = recent_[at_hash].unit;
       if (item.coded && slot != kNone && same(places_[slot], place, mask)) {
         const auto at = static_cast<std::size_t>(u);
         if (item.copies.empty()) {
@@ -127,7 +134,7 @@ class Chooser {
         item.copies[at] = number - slot;
         item.flipped[at] = std::memcmp(places_[slot].data, place.data, place.elements * static_cast<std::size_t>(s.bytes)) != 0;
       }
-      slot = number;
+      recent_[at_hash] = {hash, number};
     }
   }
 
@@ -146,9 +153,8 @@ class Chooser {
     const int64_t step = (s.elements + kSample - 1) / kSample;
     int64_t count = 0;
     for (int64_t k = 0; k < s.elements; k += step) {
-      const uint8_t* last = chunk_ + s.begin + (k + 1) * s.bytes - 2;
-      const auto exponent = static_cast<std::size_t>((last[1] & 127) << 1 | last[0] >> 7);
-      if (exponent != 0) ++seen[exponent], ++count;
+      const uint8_t own = exponent(s, k);
+      if (own != 0) ++seen[own], ++count;
     }
     int top = 255;
     for (int64_t above = seen[255]; top > 1 && above * kAbove <= count; above += seen[static_cast<std::size_t>(top)]) --top;
@@ -180,13 +186,14 @@ class Chooser {
       ++cells_[cell].units;
       unit_cells_[static_cast<std::size_t>(s.first_unit + u)] = cell;
       tallies_[cell].add(symbols, s.length(u));
+      if (s.windowed()) keep_escapes(i, u);
     }
     for (const auto& [cell, tally] : tallies_) {
       const Histogram sum = tally.sum();
       for (std::size_t k = 0; k < 256; ++k) cells_[cell].counts[k] += sum[k];
     }
     if (s.windowed()) {
-      item.escapes = count_escapes(i);
+      item.escapes = static_cast<uint32_t>(escapes_[i].size());
       plane(i, kNibbles, [&](int64_t u) { return planes_.of(i).nibbles + u * nibble_bytes(s.unit); },
             [&](int64_t u) { return nibble_bytes(s.length(u)); }, [](int64_t) { return true; });
     }
@@ -200,6 +207,20 @@ class Chooser {
     if (planes_.of(i).low != nullptr && s.bytes > 1) {
       if (s.kind == TensorKind::kFloat32 || s.kind == TensorKind::kFloat16) plane(i, kLow, at(planes_.of(i).low), length, wide);
     }
+  }
+
+  void keep_escapes(std::size_t i, int64_t u) {
+    const ItemShape& s = shapes_[i];
+    uint16_t places[kMostUnit];
+    const std::size_t count =
+        kernels_.find_escapes(planes_.of(i).symbols + u * s.unit, static_cast<std::size_t>(s.length(u)), places);
+    for (std::size_t k = 0; k < count; ++k) escapes_[i].push_back(exponent(s, u * s.unit + places[k]));
+  }
+
+  // Of an element whose upper half is a bfloat16.
+  uint8_t exponent(const ItemShape& s, int64_t k) const {
+    const uint8_t* last = chunk_ + s.begin + (k + 1) * s.bytes - 2;
+    return static_cast<uint8_t>(last[1] << 1 | last[0] >> 7);
   }
 
   void split(std::size_t i, int64_t u, Window window) {
@@ -243,21 +264,6 @@ class Chooser {
     return static_cast<int>(s.kind == TensorKind::kBFloat16 ? TensorKind::kFloat32 : s.kind);
   }
 
-  template <class Visit>
-  void each_escape(std::size_t i, Visit visit) {
-    const ItemShape& s = shapes_[i];
-    const uint8_t* symbols = planes_.of(i).symbols;
-    for (int64_t u = 0; u < s.units; ++u) {
-      if (!plan_.items[i].copied(u)) for_each_escape(symbols + u * s.unit, s.length(u), [&](int64_t k) { visit(u * s.unit + k); });
-    }
-  }
-
-  uint32_t count_escapes(std::size_t i) {
-    uint32_t count = 0;
-    each_escape(i, [&](int64_t) { ++count; });
-    return count;
-  }
-
   // A cell of its own for a plane that does not look like noise.
   template <class At, class Length, class Kept>
   void plane(std::size_t i, Plane which, At at, Length length, Kept kept) {
@@ -283,14 +289,8 @@ class Chooser {
   void sparse(std::size_t i) {
     const ItemShape& s = shapes_[i];
     const ItemPlan& item = plan_.items[i];
-    uint8_t* escapes = planes_.of(i).escapes;
-    if (item.coded && s.windowed()) {
-      each_escape(i, [&](int64_t k) {
-        const uint8_t* last = chunk_ + s.begin + (k + 1) * s.bytes - 2;
-        *escapes++ = static_cast<uint8_t>((last[1] & 127) << 1 | last[0] >> 7);
-      });
-      small_plane(i, kEscapes, planes_.of(i).escapes, escapes);
-    }
+    uint8_t* const escapes = planes_.of(i).escapes;
+    small_plane(i, kEscapes, escapes, std::copy(escapes_[i].begin(), escapes_[i].end(), escapes));
     uint8_t* flips = planes_.of(i).flips;
     for (std::size_t u = 0; u < item.flipped.size(); ++u) {
       if (item.flipped[u] == 0) continue;
@@ -327,7 +327,8 @@ class Chooser {
   std::vector<uint32_t> unit_cells_;                // of each unit of the chunk
   std::vector<std::array<uint32_t, kPlanes>> plane_cells_;
   std::vector<Place> places_;
-  std::vector<uint32_t> recent_;  // hash -> the last unit that had it
+  std::vector<std::vector<uint8_t>> escapes_;  // of each item
+  std::vector<Recent> recent_;  // a hash table with open addresses
 };
 
 }  // namespace

@@ -158,14 +158,16 @@ class Joiner {
 
   void put_escapes(std::size_t i, int64_t u, const uint8_t*& escape) {
     const ItemShape& s = shapes_[i];
-    const uint8_t* const end = planes_.of(i).escapes + plan_.items[i].escapes;
-    for_each_escape(planes_.of(i).symbols + u * s.unit, s.length(u), [&](int64_t k) {
-      if (escape == end) throw PayloadError("exponents are missing");
-      uint8_t* last = chunk_ + s.begin + (u * s.unit + k + 1) * s.bytes - 2;
+    const auto left = static_cast<std::size_t>(planes_.of(i).escapes + plan_.items[i].escapes - escape);
+    uint16_t places[kMostUnit];
+    const std::size_t count =
+        kernels_.find_escapes(planes_.of(i).symbols + u * s.unit, static_cast<std::size_t>(s.length(u)), places);
+    if (count > left) throw PayloadError("exponents are missing");
+    for (std::size_t k = 0; k < count; ++k, ++escape) {
+      uint8_t* last = chunk_ + s.begin + (u * s.unit + places[k] + 1) * s.bytes - 2;
       last[0] = static_cast<uint8_t>((last[0] & 127) | *escape << 7);
       last[1] = static_cast<uint8_t>((last[1] & 128) | *escape >> 1);
-      ++escape;
-    });
+    }
   }
 
   const std::vector<ItemShape>& shapes_;

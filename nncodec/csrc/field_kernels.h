@@ -56,6 +56,8 @@ struct FieldKernels {
   void (*join_float32)(const uint8_t* symbols, const uint8_t* nibbles, const uint8_t* middle,
                        const uint8_t* low, std::size_t n, int top, uint8_t* to);
   void (*join_float16)(const uint8_t* symbols, const uint8_t* low, std::size_t n, uint8_t* to);
+  // Places of symbols whose slot is 1, to `places`, which has room for all; returns how many.
+  std::size_t (*find_escapes)(const uint8_t* symbols, std::size_t n, uint16_t* places);
   // Sums of the symbols without their top bits, and of their distances to zero as int8.
   uint64_t (*sum_magnitudes)(const uint8_t* symbols, std::size_t n);
   uint64_t (*sum_distances)(const uint8_t* symbols, std::size_t n);

@@ -1,6 +1,7 @@
 // Loops over elements, for the compiler to turn into vectors; compiled once per instruction set.
 #pragma once
 
+#include <bit>
 #include <cstring>
 
 #include "field_kernels.h"
@@ -119,6 +120,45 @@ void join_float16(const uint8_t* __restrict symbols, const uint8_t* __restrict l
   for (std::size_t i = 0; i < n; ++i) store_at(to, i, static_cast<uint16_t>(symbols[i] << 8 | low[i]));
 }
 
+// Which of 64 symbols have the slot 1.
+inline uint64_t escapes_of(const uint8_t* symbols) {
+#if defined(__AVX512BW__)
+  const __m512i slots = _mm512_and_si512(_mm512_loadu_si512(symbols), _mm512_set1_epi8(0x78));
+  return _mm512_cmpeq_epi8_mask(slots, _mm512_set1_epi8(0x08));
+#elif defined(__AVX2__)
+  uint64_t found = 0;
+  for (int half = 0; half < 2; ++half) {
+    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(symbols + 32 * half));
+    const __m256i slots = _mm256_and_si256(all, _mm256_set1_epi8(0x78));
+    const int mask = _mm256_movemask_epi8(_mm256_cmpeq_epi8(slots, _mm256_set1_epi8(0x08)));
+    found |= static_cast<uint64_t>(static_cast<uint32_t>(mask)) << (32 * half);
+  }
+  return found;
+#else
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  uint64_t found = 0;
+  for (std::size_t k = 0; k < 8; ++k) {
+    const uint64_t slots = (load_at<uint64_t>(symbols, k) & 0x78 * kOnes) ^ 0x08 * kOnes;
+    const uint64_t zero = ~(slots + 0x7F * kOnes) & 0x80 * kOnes;  // slots have no top bit: no carry
+    found |= (zero >> 7) * 0x0102040810204080 >> 56 << (8 * k);
+  }
+  return found;
+#endif
+}
+
+std::size_t find_escapes(const uint8_t* symbols, std::size_t n, uint16_t* places) {
+  std::size_t count = 0, i = 0;
+  for (; i + 64 <= n; i += 64) {
+    for (uint64_t found = escapes_of(symbols + i); found != 0; found &= found - 1) {
+      places[count++] = static_cast<uint16_t>(i + static_cast<std::size_t>(std::countr_zero(found)));
+    }
+  }
+  for (; i < n; ++i) {
+    if ((symbols[i] & 0x78) == 0x08) places[count++] = static_cast<uint16_t>(i);
+  }
+  return count;
+}
+
 // In pieces, whose sums fit 32 bits.
 template <class Size>
 inline uint64_t sum_of(const uint8_t* symbols, std::size_t n, Size size) {
@@ -148,6 +188,6 @@ uint64_t sum_distances(const uint8_t* symbols, std::size_t n) {
 extern const FieldKernels field_kernels;
 const FieldKernels field_kernels = {
     NNCODEC_NAME(NNCODEC_NAMESPACE), rans_decode,   rans_encode,  split_bfloat16, split_float32,  split_float16,
-    join_bfloat16,                   join_float32,  join_float16, sum_magnitudes, sum_distances};
+    join_bfloat16,                   join_float32,  join_float16, find_escapes,   sum_magnitudes, sum_distances};
 
 }  // namespace nncodec::NNCODEC_NAMESPACE

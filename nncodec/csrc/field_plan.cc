@@ -7,7 +7,7 @@ namespace nncodec {
 
 namespace {
 
-constexpr int64_t kLeastUnit = 128, kMostUnit = 4096, kUnitOfLongRows = 1024;
+constexpr int64_t kLeastUnit = 128, kUnitOfLongRows = 1024;
 
 int64_t unit_of(int64_t cols) {
   if (cols > kMostUnit) return kUnitOfLongRows;

@@ -11,6 +11,7 @@
 namespace nncodec {
 
 constexpr int kMostTables = 63;  // 0 is no table: bytes as they are
+constexpr int64_t kMostUnit = 4096;  // elements
 constexpr int64_t kLeastCoded = 32;  // elements; items of fewer are kept as they are
 
 // Elements of an item are taken in units: rows, where they are of a handy length.

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -31,25 +30,6 @@ class Planes {
 
 // Bytes of a unit's nibbles. Units begin with a byte of their own.
 inline int64_t nibble_bytes(int64_t elements) { return (elements + 1) / 2; }
-
-// Places of symbols whose exponent is written elsewhere; eight are looked at in one go.
-template <class Visit>
-void for_each_escape(const uint8_t* symbols, int64_t n, Visit visit) {
-  constexpr uint64_t kOnes = 0x0101010101010101;
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    uint64_t eight;
-    std::memcpy(&eight, symbols + i, 8);
-    const uint64_t slots = (eight & 0x78 * kOnes) ^ 0x08 * kOnes;  // 0 where the slot is 1
-    if (((slots - kOnes) & ~slots & 0x80 * kOnes) == 0) continue;
-    for (int64_t k = i; k < i + 8; ++k) {
-      if ((symbols[k] & 0x78) == 0x08) visit(k);
-    }
-  }
-  for (; i < n; ++i) {
-    if ((symbols[i] & 0x78) == 0x08) visit(i);
-  }
-}
 
 struct Run {
   uint8_t* data;
