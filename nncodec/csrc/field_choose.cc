@@ -41,15 +41,22 @@ struct Tally {
   }
 };
 
-// The bits of an element but its sign.
-uint32_t unsigned_mask(const ItemShape& shape) {
-  if (!shape.has_sign()) return ~0u;
-  return (1u << (8 * shape.bytes - 1)) - 1;
+// The bits of eight bytes of elements but their signs.
+uint64_t unsigned_mask(const ItemShape& shape) {
+  if (!shape.has_sign()) return ~uint64_t{0};
+  return shape.bytes == 1   ? 0x7F7F7F7F7F7F7F7F
+         : shape.bytes == 2 ? 0x7FFF7FFF7FFF7FFF
+                            : 0x7FFFFFFF7FFFFFFF;
 }
 
-uint32_t element(const uint8_t* data, int bytes, int64_t i) {
-  uint32_t value = 0;
-  std::memcpy(&value, data + i * bytes, static_cast<std::size_t>(bytes));
+// `size` bytes, at most eight; the others are zeros.
+uint64_t load(const uint8_t* data, int64_t size) {
+  uint64_t value = 0;
+  if (size >= 8) {
+    std::memcpy(&value, data, 8);
+  } else {
+    std::memcpy(&value, data, static_cast<std::size_t>(size));
+  }
   return value;
 }
 
@@ -110,18 +117,19 @@ class Chooser {
   void find_copies(std::size_t i) {
     const ItemShape& s = shapes_[i];
     ItemPlan& item = plan_.items[i];
-    const uint32_t mask = unsigned_mask(s);
+    const uint64_t mask = unsigned_mask(s);
     for (int64_t u = 0; u < s.units; ++u) {
       const auto number = static_cast<uint32_t>(s.first_unit + u);
       const Place place = {chunk_ + s.begin + u * s.unit * s.bytes, static_cast<uint32_t>(i),
                            static_cast<uint32_t>(s.length(u))};
       places_[number] = place;
       if (s.length(u) * s.bytes < kLeastCopied) continue;
-      uint32_t hash = place.elements;
-      for (int64_t k = 0; k < kLookedAt / s.bytes; ++k) {
-        hash = (hash ^ (element(place.data, s.bytes, k) & mask)) * 0x9E3779B1u;
-        hash ^= hash >> 15;
+      uint64_t mixed = place.elements;
+      for (int64_t k = 0; k < kLookedAt; k += 8) {
+        mixed = (mixed ^ (load(place.data + k, 8) & mask)) * 0x9E3779B97F4A7C15;
+        mixed ^= mixed >> 29;
       }
+      const auto hash = static_cast<uint32_t>(mixed >> 32);
       std::size_t at_hash = hash & (recent_.size() - 1);
       while (recent_[at_hash].unit != kNone && recent_[at_hash].hash != hash) at_hash = (at_hash + 1) & (recent_.size() - 1);
       const uint32_t slot = recent_[at_hash].unit;
@@ -138,11 +146,11 @@ class Chooser {
     }
   }
 
-  bool same(const Place& a, const Place& b, uint32_t mask) const {
+  bool same(const Place& a, const Place& b, uint64_t mask) const {
     if (a.elements != b.elements || shapes_[a.item].kind != shapes_[b.item].kind) return false;
-    const int bytes = shapes_[b.item].bytes;
-    for (int64_t k = 0; k < b.elements; ++k) {
-      if (((element(a.data, bytes, k) ^ element(b.data, bytes, k)) & mask) != 0) return false;
+    const int64_t bytes = int64_t{b.elements} * shapes_[b.item].bytes;
+    for (int64_t k = 0; k < bytes; k += 8) {
+      if (((load(a.data + k, bytes - k) ^ load(b.data + k, bytes - k)) & mask) != 0) return false;
     }
     return true;
   }
@@ -299,7 +307,8 @@ class Chooser {
       for (int64_t k = 0; k < own.elements; k += 8) {
         uint8_t bits = 0;
         for (int64_t b = 0; b < 8 && k + b < own.elements; ++b) {
-          const bool flipped = element(own.data, s.bytes, k + b) != element(source.data, s.bytes, k + b);
+          const int64_t top = (k + b + 1) * s.bytes - 1;  // the byte with the sign
+          const bool flipped = own.data[top] != source.data[top];
           bits = static_cast<uint8_t>(bits | static_cast<int>(flipped) << b);
         }
         *flips++ = bits;

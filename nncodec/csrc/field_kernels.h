@@ -17,10 +17,10 @@ struct RansSlots {
   uint32_t of[kFrequencyTotal];
 };
 
-// What an encoder needs of a symbol: the division by its frequency as a multiplication, and
-// frequency | start << 12 | shift << 25.
+// What an encoder needs of a symbol: frequency | start << 12 | shift << 25, and in the upper half the
+// division by the frequency as a multiplication.
 struct RansSymbols {
-  uint32_t reciprocal[256], packed[256];
+  uint64_t of[256];
 };
 
 struct RansReader {

@@ -35,17 +35,53 @@ inline bool decode_group(const RansSlots& slots, uint8_t* symbols, std::size_t n
 inline void encode_group(const RansSymbols& table, const uint8_t* symbols, std::size_t n, RansWriter& w) {
   for (std::size_t i = n; i-- > 0;) {
     uint32_t x = w.states[i];
-    const uint32_t packed = table.packed[symbols[i]], frequency = packed & 4095;
+    const uint64_t entry = table.of[symbols[i]];
+    const auto packed = static_cast<uint32_t>(entry), frequency = packed & 4095;
     if (x >= frequency << 19) {
       *--w.next = static_cast<uint16_t>(x);
       x >>= 16;
     }
-    const auto high = static_cast<uint32_t>(static_cast<uint64_t>(x) * table.reciprocal[symbols[i]] >> 32);
+    const auto high = static_cast<uint32_t>(static_cast<uint64_t>(x) * (entry >> 32) >> 32);
     w.states[i] = x + (packed >> 12 & 8191) + (high >> (packed >> 25)) * (kFrequencyTotal - frequency);
   }
 }
 
+#if defined(__AVX2__)
+
+// Four table entries by single loads: several processors are slower with gather instructions.
+inline __m128i look_up(const uint32_t* table, const uint32_t* index) {
+  __m128i v = _mm_cvtsi32_si128(static_cast<int>(table[index[0]]));
+  v = _mm_insert_epi32(v, static_cast<int>(table[index[1]]), 1);
+  v = _mm_insert_epi32(v, static_cast<int>(table[index[2]]), 2);
+  return _mm_insert_epi32(v, static_cast<int>(table[index[3]]), 3);
+}
+
+inline __m256i look_up_4_wide(const uint64_t* table, const uint8_t* symbols) {
+  const auto two = [&](const uint8_t* s) {
+    return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(table + s[0])),
+                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(table + s[1])));
+  };
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(two(symbols)), two(symbols + 2), 1);
+}
+
+inline __m256i look_up_8(const uint32_t* table, const uint32_t* index) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(look_up(table, index)), look_up(table, index + 4), 1);
+}
+
+#endif
+
 #if defined(__AVX512F__)
+
+inline __m512i look_up_16(const uint32_t* table, __m512i index) {
+  alignas(64) uint32_t i[16];
+  _mm512_store_si512(i, index);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(look_up_8(table, i)), look_up_8(table, i + 8), 1);
+}
+
+inline __m512i look_up_8_wide(const uint64_t* table, const uint8_t* symbols) {
+  return _mm512_inserti64x4(_mm512_castsi256_si512(look_up_4_wide(table, symbols)),
+                            look_up_4_wide(table, symbols + 4), 1);
+}
 
 constexpr int kVectors = kRansLanes / 16;
 
@@ -58,7 +94,7 @@ inline std::size_t decode_groups(const RansSlots& slots, uint8_t* symbols, std::
   std::size_t i = 0;
   for (; i + kRansLanes <= n && r.end - next >= 2 * kRansLanes; i += kRansLanes) {
     for (int v = 0; v < kVectors; ++v) {
-      const __m512i slot = _mm512_i32gather_epi32(_mm512_and_si512(x[v], low_slot), slots.of, 4);
+      const __m512i slot = look_up_16(slots.of, _mm512_and_si512(x[v], low_slot));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(symbols + i + 16 * v), _mm512_cvtepi32_epi8(slot));
       const __m512i frequency = _mm512_and_si512(_mm512_srli_epi32(slot, 8), low_slot);
       const __m512i y = _mm512_add_epi32(
@@ -80,14 +116,16 @@ inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std:
   for (int v = 0; v < kVectors; ++v) x[v] = _mm512_loadu_si512(w.states + 16 * v);
   const __m512i low12 = _mm512_set1_epi32(4095), low13 = _mm512_set1_epi32(8191);
   const __m512i total = _mm512_set1_epi32(kFrequencyTotal);
+  const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
   uint16_t* next = w.next;
   for (std::size_t i = n; i != 0;) {
     i -= kRansLanes;
     for (int v = kVectors - 1; v >= 0; --v) {
-      const __m512i s = _mm512_cvtepu8_epi32(
-          _mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols + i + 16 * v)));
-      const __m512i packed = _mm512_i32gather_epi32(s, table.packed, 4);
-      const __m512i reciprocal = _mm512_i32gather_epi32(s, table.reciprocal, 4);
+      const __m512i first = look_up_8_wide(table.of, symbols + i + 16 * v);
+      const __m512i second = look_up_8_wide(table.of, symbols + i + 16 * v + 8);
+      const __m512i packed = _mm512_permutex2var_epi32(first, evens, second);
+      const __m512i reciprocal = _mm512_permutex2var_epi32(first, odds, second);
       const __m512i frequency = _mm512_and_si512(packed, low12);
       const __mmask16 full = _mm512_cmpge_epu32_mask(x[v], _mm512_slli_epi32(frequency, 19));
       const int count = __builtin_popcount(full);
@@ -133,6 +171,9 @@ constexpr LaneOrders lane_orders() {
 }
 constexpr LaneOrders kLaneOrders = lane_orders();
 
+// Pairs of lanes 0 1 4 5 2 3 6 7, as a shuffle within halves leaves them, in their order.
+inline __m256i in_order(__m256 v) { return _mm256_permute4x64_epi64(_mm256_castps_si256(v), 0xD8); }
+
 inline __m256i order_of(const uint64_t& order) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(&order)));
 }
@@ -149,8 +190,9 @@ inline std::size_t decode_groups(const RansSlots& slots, uint8_t* symbols, std::
   for (; i + kRansLanes <= n && r.end - next >= 2 * kRansLanes; i += kRansLanes) {
     __m256i out[kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      const __m256i slot = _mm256_i32gather_epi32(reinterpret_cast<const int*>(slots.of),
-                                                  _mm256_and_si256(x[v], low_slot), 4);
+      alignas(32) uint32_t index[8];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(index), _mm256_and_si256(x[v], low_slot));
+      const __m256i slot = look_up_8(slots.of, index);
       out[v] = _mm256_and_si256(slot, bytes);
       const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(slot, 8), low_slot);
       const __m256i y = _mm256_add_epi32(
@@ -186,10 +228,10 @@ inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std:
   for (std::size_t i = n; i != 0;) {
     i -= kRansLanes;
     for (int v = kVectors - 1; v >= 0; --v) {
-      const __m256i s = _mm256_cvtepu8_epi32(
-          _mm_loadl_epi64(reinterpret_cast<const __m128i*>(symbols + i + 8 * v)));
-      const __m256i packed = _mm256_i32gather_epi32(reinterpret_cast<const int*>(table.packed), s, 4);
-      const __m256i reciprocal = _mm256_i32gather_epi32(reinterpret_cast<const int*>(table.reciprocal), s, 4);
+      const __m256 first = _mm256_castsi256_ps(look_up_4_wide(table.of, symbols + i + 8 * v));
+      const __m256 second = _mm256_castsi256_ps(look_up_4_wide(table.of, symbols + i + 8 * v + 4));
+      const __m256i packed = in_order(_mm256_shuffle_ps(first, second, 0x88));
+      const __m256i reciprocal = in_order(_mm256_shuffle_ps(first, second, 0xDD));
       const __m256i frequency = _mm256_and_si256(packed, low12);
       const __m256i stays = _mm256_cmpgt_epi32(_mm256_slli_epi32(frequency, 19), x[v]);
       const auto mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(stays))) ^ 255u;

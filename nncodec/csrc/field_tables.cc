@@ -102,15 +102,14 @@ void fill(const Frequencies& frequencies, RansSymbols& symbols) {
   for (std::size_t s = 0; s < 256; ++s) {
     const uint32_t f = frequencies[s];
     if (f == 0) {
-      symbols.reciprocal[s] = symbols.packed[s] = 0;
+      symbols.of[s] = 0;
       continue;
     }
     // x / f = x * reciprocal >> 32 + shift for x < 2^31 (Alverson 1991); by 1 it is x - 1, which `start` mends.
     const int shift = f == 1 ? 0 : std::bit_width(f - 1);
-    symbols.reciprocal[s] =
-        f == 1 ? ~0u : static_cast<uint32_t>(((uint64_t{1} << (shift + 31)) + f - 1) / f);
+    const uint64_t reciprocal = f == 1 ? ~0u : ((uint64_t{1} << (shift + 31)) + f - 1) / f;
     const uint32_t begin = f == 1 ? start + kFrequencyTotal - 1 : start;
-    symbols.packed[s] = f | begin << 12 | static_cast<uint32_t>(f == 1 ? 0 : shift - 1) << 25;
+    symbols.of[s] = reciprocal << 32 | static_cast<uint32_t>(f == 1 ? 0 : shift - 1) << 25 | begin << 12 | f;
     start += f;
   }
 }
