@@ -36,7 +36,8 @@ def load_codec(
     name = model or plan.model
     if name is None:
         alone = NativeContexts()
-        return Codec(alone, None, 1, plan.table_bits, threads=threads or usable_cores())
+        cores = threads or usable_cores()
+        return Codec(alone, None, 1, plan.table_bits, threads=cores, tensors=plan.tensors)
     if name == "largest" and not model:
         weights = modelstore.find_largest()
     else:
@@ -46,7 +47,8 @@ def load_codec(
     engine = NativeEngine(weights, threads)
     contexts = NativeContexts()
     bounds = (plan.lanes, plan.table_bits, contexts, plan.lane_bytes)
-    return Codec(engine, weights.model_id, *bounds, threads=threads or usable_cores())
+    cores = threads or usable_cores()
+    return Codec(engine, weights.model_id, *bounds, threads=cores, tensors=plan.tensors)
 
 
 @lru_cache(maxsize=4)

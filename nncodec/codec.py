@@ -32,6 +32,7 @@ from nncodec.blocks import (
 )
 from nncodec.container import (
     MODEL_ID_BYTES,
+    WITH_ITEMS,
     WITH_MODEL,
     Block,
     Frame,
@@ -44,7 +45,7 @@ from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.tensors.chunks import Part, plan
-from nncodec.tensors.coder import decode_tensors, encode_tensors
+from nncodec.tensors.coder import decode_fields, decode_tensors, encode_fields, encode_tensors
 from nncodec.tensors.items import Item
 from nncodec.tensors.spans import find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
@@ -62,7 +63,7 @@ class Codec:
     """A model's engine and the id that archives name it by; or no model, but context models alone.
 
     ``lanes`` and ``table_bits`` bound the geometry of blocks; 0 bits: the network's counts are
-    coded as they are.
+    coded as they are. ``tensors`` is "max" (small) or "fast".
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class Codec:
         contexts: Coder | None = None,
         lane_bytes: int = LANE_BYTES,
         threads: int = 1,
+        tensors: str = "max",
     ) -> None:
-        self.coder, self.model_id, self.threads = coder, model_id, threads
+        self.coder, self.model_id, self.threads, self.tensors = coder, model_id, threads, tensors
         self.lanes, self.table_bits, self.lane_bytes = lanes, table_bits, lane_bytes
         # Context models need a table, so a codec without one has none.
         self.contexts = (coder if model_id is None else contexts) if table_bits else None
@@ -107,10 +109,12 @@ class Codec:
 
     def encode_tensors(self, chunk: Bytes, items: tuple[Item, ...]) -> bytes:
         """A frame of one block; stored if the numbers are noise."""
-        payload = encode_tensors(items, chunk, choose_isa())
+        fast = self.tensors == "fast"
+        payload = (encode_fields if fast else encode_tensors)(items, chunk, choose_isa())
         checksum = xxh64(chunk)
         if len(payload) < len(chunk):
-            row = Block(Kind.TENSORS, len(chunk), len(payload), checksum, items=items)
+            kind = Kind.FIELDS if fast else Kind.TENSORS
+            row = Block(kind, len(chunk), len(payload), checksum, items=items)
         else:
             row, payload = Block(Kind.STORED, len(chunk), len(chunk), checksum), chunk.tobytes()
         return Frame(len(chunk), len(chunk), (row,)).pack() + payload
@@ -287,7 +291,7 @@ def decompress_stream(
             for row in frame.blocks:
                 payload = read_exactly(source, row.payload_size, "a block")
                 read, written = read + len(payload), written + row.size
-                if row.kind == Kind.TENSORS:
+                if row.kind in WITH_ITEMS:
                     waiting.append(pool.submit(decode_block, row, payload, None, no_progress))
                     write(most=threads)
                     continue
@@ -304,9 +308,10 @@ def decode_block(row: Block, payload: bytes, coder: Coder | None, progress: Prog
         data = payload
     elif row.kind == Kind.CONSTANT:
         data = payload * row.size
-    elif row.kind == Kind.TENSORS:
+    elif row.kind in WITH_ITEMS:
+        decode = decode_fields if row.kind == Kind.FIELDS else decode_tensors
         try:
-            data = decode_tensors(row.items, payload, choose_isa())
+            data = decode(row.items, payload, choose_isa())
         except PayloadError as error:
             raise CorruptDataError(f"a block is damaged: {error}") from error
     else:

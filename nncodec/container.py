@@ -10,7 +10,7 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (coded and mixed only: varint lanes, varint prefix)
               (mixed and contexts only: varint table_bits)
               (transformed only: varint coded_size)
-              (tensors only: varint items, then for each: dtype[1] role[1] varint rows, varint cols)
+              (tensors and fields only: varint items, then for each: dtype[1] role[1] varint rows, varint cols)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
@@ -55,10 +55,12 @@ class Kind(IntEnum):
     MIXED = 3  # bit by bit, by the model and context models
     CONTEXTS = 4  # bit by bit, by context models alone
     TENSORS = 5  # numbers of tensors, predicted from their neighbours and scales
+    FIELDS = 6  # numbers of tensors, cut into fields with frequency tables
 
 
 WITH_MODEL = (Kind.CODED, Kind.MIXED)
 WITH_TABLE = (Kind.MIXED, Kind.CONTEXTS)
+WITH_ITEMS = (Kind.TENSORS, Kind.FIELDS)
 WITH_TRANSFORM = (Kind.CODED, Kind.MIXED, Kind.CONTEXTS)
 NO_GEOMETRY = Geometry()  # of the kinds that have none
 
@@ -77,7 +79,7 @@ class Block:
     geometry: Geometry = NO_GEOMETRY
     transform: Transform = Transform.NONE
     transformed_size: int = 0  # only if there is a transform
-    items: tuple[Item, ...] = ()  # of tensors only
+    items: tuple[Item, ...] = ()  # of tensors and fields only
 
     @property
     def coded_size(self) -> int:
@@ -117,7 +119,7 @@ class Frame:
                 out += varint(block.geometry.table_bits)
             if block.transform:
                 out += varint(block.coded_size)
-            if block.kind == Kind.TENSORS:
+            if block.kind in WITH_ITEMS:
                 out += pack_items(block.items)
         return bytes(out + header_checksum(out))
 
@@ -259,7 +261,7 @@ def read_block(reader: HeaderReader, size: int) -> Block:
     if kind in WITH_TABLE:
         check_table(geometry, coded_size)
     transformed_size = coded_size if transform else 0
-    items = read_items(reader, size) if kind == Kind.TENSORS else ()
+    items = read_items(reader, size) if kind in WITH_ITEMS else ()
     return Block(kind, size, payload_size, checksum, geometry, transform, transformed_size, items)
 
 

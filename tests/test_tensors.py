@@ -165,7 +165,7 @@ def safetensors_file() -> bytes:
     return save(tensors, metadata={"made by": "a test"})
 
 
-@pytest.mark.parametrize("level", [1, 6])
+@pytest.mark.parametrize("level", [4, 6])
 def test_files_come_back(level: int) -> None:
     npz = io.BytesIO()
     np.savez(npz, a=normal(50, 50), b=np.asfortranarray(normal(20, 60)))
@@ -189,7 +189,7 @@ def test_files_come_back(level: int) -> None:
 def test_files_are_cut_into_parts(tmp_path: Path) -> None:
     """Through a file, which is mapped, and through a pipe: the same archive."""
     data = safetensors_file()
-    codec = nncodec.api.load_codec(1)
+    codec = nncodec.api.load_codec(4)
     (tmp_path / "file").write_bytes(data)
     archives = []
     with (tmp_path / "file").open("rb") as file:
@@ -207,7 +207,7 @@ def test_files_are_cut_into_parts(tmp_path: Path) -> None:
 def test_archives_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 4096)
     data = np.frombuffer(safetensors_file(), dtype=np.uint8)
-    archives = {nncodec.compress(data.tobytes(), 1, threads=n) for n in (1, 2, 5)}
+    archives = {nncodec.compress(data.tobytes(), 4, threads=n) for n in (1, 2, 5)}
     assert len(archives) == 1
     archive = archives.pop()
     assert nncodec.info(archive).blocks["tensors"] > 3
@@ -216,7 +216,7 @@ def test_archives_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_damaged_archives() -> None:
     data = save({"w": normal(24, 24)})
-    archive = nncodec.compress(data, 1)
+    archive = nncodec.compress(data, 4)
     for at in range(0, len(archive), 3):
         broken = bytearray(archive)
         broken[at] ^= 0xFF
@@ -232,7 +232,7 @@ def test_damaged_archives() -> None:
 
 def test_headers_that_lie() -> None:
     data = save({"w": normal(24, 24)})
-    frames = read_frames(io.BytesIO(nncodec.compress(data, 1)))
+    frames = read_frames(io.BytesIO(nncodec.compress(data, 4)))
     frame = next(f for f in frames if f.blocks[0].kind == Kind.TENSORS)
     (block,) = frame.blocks
     size = block.size
@@ -302,6 +302,6 @@ WEIGHTS = {  # in tensors that are coded as such
 def test_real_weights(weights: Path, name: str) -> None:
     """Bits a weight of the whole archive, its header included."""
     data = (weights / name).read_bytes()
-    archive = nncodec.compress(data, 1)
+    archive = nncodec.compress(data, 4)
     assert nncodec.decompress(archive) == data
     assert 8 * len(archive) / WEIGHTS[name] <= SIZES[name]

@@ -215,6 +215,6 @@ def parse_rows(text: str) -> slice:
 
 COMMANDS: tuple[Callable[..., None], ...] = (pack, unpack, ls, get, *weights_lossy.COMMANDS)
 
-app = typer.Typer(no_args_is_help=True, help="Pack and unpack models; list and get tensors.")
+app = typer.Typer(no_args_is_help=True, help="Pack models, get single tensors, quantise, report.")
 for command in COMMANDS:
     app.command()(command)

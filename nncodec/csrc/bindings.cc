@@ -14,6 +14,7 @@
 
 #include "block_coder.h"
 #include "engine.h"
+#include "field_coder.h"
 #include "range_coder.h"
 #include "roofline.h"
 #include "tensor_coder.h"
@@ -254,6 +255,29 @@ nb::object trellis_quantize(const Tokens& positions, const Rates& rates, int sta
   return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {rows, cols}, owner));
 }
 
+nb::object code_fields(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
+  // No copy: this is to be fast, and if another thread should write to the input, the result is nonsense,
+  // but stays in bounds, since no length is read twice.
+  const std::vector<nncodec::TensorItem> list = read_items(items);
+  if (!decode) {
+    std::vector<uint8_t> out;
+    {
+      nb::gil_scoped_release unlocked;
+      out = nncodec::encode_fields(list, input.data(), input.shape(0), isa);
+    }
+    return nb::bytes(out.data(), out.size());
+  }
+  const std::size_t size = nncodec::field_bytes(list);
+  nb::object result = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+  if (!result.is_valid()) throw std::bad_alloc();
+  auto* const out = reinterpret_cast<uint8_t*>(PyBytes_AsString(result.ptr()));
+  {
+    nb::gil_scoped_release unlocked;
+    nncodec::decode_fields(list, input.data(), input.shape(0), out, isa);
+  }
+  return result;
+}
+
 nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
@@ -338,5 +362,7 @@ NB_MODULE(_core, m) {
   m.def("trellis_quantize", &trellis_quantize, nb::arg("positions").noconvert(),
         nb::arg("rates").noconvert(), nb::arg("states"), nb::arg("odd_state"),
         nb::arg("odd_index"));
+  m.def("code_fields", &code_fields, nb::arg("items"), nb::arg("data").noconvert(),
+        nb::arg("decode"), nb::arg("isa"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }

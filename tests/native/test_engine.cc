@@ -2,6 +2,7 @@
 // machine, parallel against stepwise, threads, fork, blocks coded by one and decoded by another, with
 // and without context mixing, and by context models alone. No Python: what is wrong here is wrong in
 // C++. AMX runs on emulated tiles where built so.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -12,6 +13,7 @@
 
 #include "../../nncodec/csrc/block_coder.h"
 #include "../../nncodec/csrc/engine.h"
+#include "../../nncodec/csrc/field_coder.h"
 #include "../../nncodec/csrc/range_coder.h"
 #include "../../nncodec/csrc/tensor_coder.h"
 
@@ -160,6 +162,52 @@ bool blocks_travel(const Model& model) {
   return true;
 }
 
+using Items = std::vector<TensorItem>;
+
+std::vector<uint8_t> decoded_fields(const Items& items, const std::vector<uint8_t>& payload, const std::string& isa) {
+  std::vector<uint8_t> chunk(field_bytes(items));
+  decode_fields(items, payload.data(), payload.size(), chunk.data(), isa);
+  return chunk;
+}
+
+// The fast coder: rows of few and of many columns, repeated, constant, of noise; and damage.
+bool fields_travel() {
+  for (int round = 0; round < 12; ++round) {
+    Items items;
+    std::vector<uint8_t> chunk;
+    for (int kind : {2, 0, 3, 4, 5, 6, 7, 8, 2, 4}) {
+      const TensorItem item = {static_cast<TensorKind>(kind), 0, draw(1, 30), draw(0, 3) ? draw(1, 200) : draw(1, 6000)};
+      const auto bytes = static_cast<std::size_t>(item_bytes(item));
+      const auto period = static_cast<std::size_t>(draw(0, 2) ? 1 << 30 : item_bytes(item) / item.rows);
+      const int most = draw(0, 2) * 127 + 1, least = draw(0, 1) * 32;
+      const std::size_t begin = chunk.size();
+      for (std::size_t i = 0; i < bytes; ++i) {
+        chunk.push_back(i < period ? static_cast<uint8_t>(draw(0, i % 4 == 3 ? most : 255) | least) : chunk[begin + i - period]);
+      }
+      items.push_back(item);
+    }
+    const std::vector<uint8_t> payload = encode_fields(items, chunk.data(), chunk.size(), "portable");
+    for (const std::string& isa : available_isas()) {
+      if (encode_fields(items, chunk.data(), chunk.size(), isa) != payload) return false;
+      if (decoded_fields(items, payload, isa) != chunk) return false;
+    }
+    for (int i = 0; i < 60; ++i) {
+      std::vector<uint8_t> broken = payload;
+      const int last = static_cast<int>(broken.size()) - 1;
+      const int at = draw(0, i % 2 ? std::min(200, last) : last);  // the plan is at the start
+      broken[static_cast<std::size_t>(at)] ^= static_cast<uint8_t>(1 << draw(0, 7));
+      broken.resize(broken.size() - static_cast<std::size_t>(draw(0, 3)));
+      for (const std::string& isa : available_isas()) {
+        try {
+          decoded_fields(items, broken, isa);
+        } catch (const PayloadError&) {
+        }
+      }
+    }
+  }
+  return true;
+}
+
 // Tensors of every kind, with values from a few and from all: the same payload by every instruction
 // set, the same bytes back, and damage that does no more than throw.
 bool tensors_travel() {
@@ -216,6 +264,7 @@ int main(int argc, char** argv) {
       random_model(64, 1, 3, 10, 70, {70}),
   };
   if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
+  if (!fields_travel()) return std::puts("fields do not travel"), 1;
   for (const Model& model : models) {
     if (!blocks_travel(model)) return std::puts("a block does not travel"), 1;
     for (int lanes : {1, 3, 17, 40}) {
