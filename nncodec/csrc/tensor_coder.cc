@@ -138,12 +138,23 @@ class TensorRun {
 
  private:
   uint32_t load(int64_t at) const {
-    uint32_t v = 0;
-    std::memcpy(&v, data_ + at, static_cast<std::size_t>(layout_.bytes));
+    uint32_t v = 0;  // sizes that are known to the compiler are one instruction each
+    if (layout_.bytes == 1) return data_[at];
+    if (layout_.bytes == 2) {
+      std::memcpy(&v, data_ + at, 2);
+    } else {
+      std::memcpy(&v, data_ + at, 4);
+    }
     return v;
   }
   void store(int64_t at, uint32_t v) {
-    std::memcpy(data_ + at, &v, static_cast<std::size_t>(layout_.bytes));
+    if (layout_.bytes == 1) {
+      data_[at] = static_cast<uint8_t>(v);
+    } else if (layout_.bytes == 2) {
+      std::memcpy(data_ + at, &v, 2);
+    } else {
+      std::memcpy(data_ + at, &v, 4);
+    }
   }
 
   bool is_float() const { return layout_.exponent > 0; }
@@ -258,6 +269,8 @@ class TensorRun {
       left3_ = left2_;
       left2_ = left_;
       left_ = c;
+      next_slot_ = &matches_[hash(c.value, left2_.value, left3_.value) >> (32 - kMatchBits)];
+      __builtin_prefetch(next_slot_);
       done_ = at + layout_.bytes;
     }
   }
@@ -322,8 +335,9 @@ class TensorRun {
     }
     const bool same = p.matched && p.expected.exponent == c.exponent;
     bool whole = same;
+    select_sign(c, p, up);
     if (c.symbol != kZero) whole = code_mantissa(c, known, p, up, same);
-    code_sign(c, known, p, up, whole);
+    code_sign(c, known, p, whole);
     c.value = static_cast<uint32_t>(c.sign) << (layout_.mantissa + layout_.exponent) |
               c.exponent << layout_.mantissa | c.mantissa;
     return c;
@@ -346,9 +360,9 @@ class TensorRun {
     c.exponent &= (1u << layout_.exponent) - 1;
   }
 
-  void code_sign(Cut& c, const Cut& known, const Place& p, const Cut& up, bool same) {
-    const auto means = static_cast<uint32_t>(p.row_sign * 5 + p.column_sign);
-    const auto s = static_cast<uint32_t>(c.symbol);
+  // The sign's contexts but two, before the mantissa is coded, so that their lines are there in time.
+  void select_sign(const Cut& c, const Place& p, const Cut& up) {
+    const auto means = sign_means(p), s = static_cast<uint32_t>(c.symbol);
     const auto signs = static_cast<uint32_t>(left_.sign | up.sign << 1 | left2_.sign << 2 | left3_.sign << 3);
     signs_.select(0, 0);
     signs_.select(1, role_);
@@ -358,14 +372,20 @@ class TensorRun {
     signs_.select(5, signs << 4 | s);
     signs_.select(6, signs << 5 | means);
     signs_.select(7, hash(left_.value, up.value, s));
-    signs_.select(8, same ? 2 + static_cast<uint32_t>(p.bucket * 2 + p.expected.sign) : 0);
     signs_.select(9, static_cast<uint32_t>(role_) * 32 + means);
     signs_.select(10, s << 8 | role_);
-    signs_.select(11, hash(c.exponent, c.mantissa, role_));
     signs_.select(12, hash(left_.value, s));
     signs_.select(13, hash(up.value, s));
     signs_.select(14, static_cast<uint32_t>(p.scale));
-    c.sign = signs_.code(coder_, known.sign, 1, same ? p.bucket : 0, static_cast<int>(means));
+  }
+
+  void code_sign(Cut& c, const Cut& known, const Place& p, bool same) {
+    signs_.select(8, same ? 2 + static_cast<uint32_t>(p.bucket * 2 + p.expected.sign) : 0);
+    signs_.select(11, hash(c.exponent, c.mantissa, role_));
+    c.sign = signs_.code(coder_, known.sign, 1, same ? p.bucket : 0, static_cast<int>(sign_means(p)));
+  }
+  static uint32_t sign_means(const Place& p) {
+    return static_cast<uint32_t>(p.row_sign * 5 + p.column_sign);
   }
 
   // Whether it is the one that the match expects is returned.
@@ -503,15 +523,13 @@ class TensorRun {
     c.exponent = h << 4 | static_cast<uint32_t>(rest);
     c.symbol = magnitude_class(c.exponent);
     c.sign = 0;
-    if (c.exponent) code_sign(c, known, p, up, same && p.expected.exponent == c.exponent);
+    if (c.exponent) {
+      select_sign(c, p, up);
+      code_sign(c, known, p, same && p.expected.exponent == c.exponent);
+    }
     const int x = c.sign ? -static_cast<int>(c.exponent) : static_cast<int>(c.exponent);
     c.value = static_cast<uint32_t>(kind_ == TensorKind::kInt8 ? x : x + anchor_) & 255;
     return c;
-  }
-
-  uint32_t match_hash(int64_t at) const {
-    const int w = layout_.bytes;
-    return hash(load(at - w), load(at - 2 * w), load(at - 3 * w)) >> (32 - kMatchBits);
   }
 
   // Before an element: goes on with the match, or looks for one.
@@ -522,7 +540,7 @@ class TensorRun {
       match_length_ = 0;
       return;
     }
-    slot_ = &matches_[match_hash(at)];
+    slot_ = next_slot_;
     if (match_length_ > 0 || *slot_ == 0) return;
     const int64_t candidate = *slot_;
     const int64_t most = std::min<int64_t>({candidate, at - begin_, int64_t{kMaxMatch} * w});
@@ -568,7 +586,7 @@ class TensorRun {
   int zeros_ = 0;  // elements in a row whose tails were zeros
   uint32_t hits_ = 0;
   Cut left_, left2_, left3_;
-  uint32_t* slot_ = nullptr;
+  uint32_t *slot_ = nullptr, *next_slot_ = nullptr;
   int64_t match_ = 0;
   int match_length_ = 0;
 };
