@@ -82,7 +82,7 @@ class Codec:
 
     def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
-        parts = plan(find_spans(data.data), len(data))
+        parts = plan(find_spans(data.data), data)
         return b"".join(self.encode_parts(data, parts, progress))
 
     def encode_parts(self, data: Bytes, parts: list[Part], progress: Progress) -> Iterator[bytes]:
@@ -134,7 +134,7 @@ class Codec:
         total = written = 0
         if (whole := mapped(source)) is not None and (spans := find_spans(memoryview(whole))):
             data = np.frombuffer(whole, dtype=np.uint8)
-            for frame in self.encode_parts(data, plan(spans, len(data)), progress):
+            for frame in self.encode_parts(data, plan(spans, data), progress):
                 sink.write(frame)
                 written += len(frame)
             return len(data), written

@@ -2,7 +2,7 @@
 // gated logistic mixers over them.
 //
 // A context selects a line of 16 learners, the nodes of a nibble's binary tree, so that a nibble costs
-// one line of memory a context. Integers only. The readable twin is nncodec/tensors/model.py.
+// one line of memory a context. Integers only. The readable twin is nncodec/tensors/nibbles.py.
 #pragma once
 
 #include <algorithm>

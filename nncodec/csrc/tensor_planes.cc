@@ -306,7 +306,8 @@ bool valid_mode(const TensorItem& item, const Mode& mode) {
   const bool bytes = item.kind == TensorKind::kInt8 || item.kind == TensorKind::kUInt8;
   if (mode.trellis == 1 || mode.trellis > kMaxTrellis || mode.group > kWholeRow) return false;
   if (mode.form == Mode::kPlain) {
-    return !mode.twos && !mode.group && (!mode.trellis || item.kind != TensorKind::kUInt8);
+    const bool indices = item.kind == TensorKind::kInt8 || item.kind == TensorKind::kInt16;
+    return !mode.twos && !mode.group && (indices || !mode.trellis);
   }
   return bytes && mode.form != Mode::kGrid && !mode.trellis;
 }

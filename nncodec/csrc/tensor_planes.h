@@ -1,6 +1,7 @@
 // An item as planes: matrices of one simple form each. A block format's scales and codes are planes of
 // their own, packed nibbles become one byte each, floats that were integers once become those. The
-// readable twin is nncodec/tensors/planes.py; docs/weights.md has the reasons.
+// readable twin is nncodec/tensors/planes.py, with block_fields.py and modes.py beside it; docs/weights.md
+// has the reasons.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // The state machine of trellis-coded ("dependent") quantisation, as nncodec/lossy/trellis.py has it:
 // Ungerboeck's rate-1/2 codes, advanced by the parity of each index. The lowest bit of a state names the
 // quantiser: 0 has the even multiples of the step, 1 the odd ones and zero (Haase et al., "Dependent
-// scalar quantization for neural network compression", 2020).
+// scalar quantization for neural network compression", 2020). The readable twin is
+// nncodec/tensors/trellis_states.py.
 #pragma once
 
 #include <cstdint>

@@ -8,14 +8,18 @@ from nncodec.tensors.dtypes import Dtype
 
 # Dtypes with a model of their own; the rest of a file takes the way of all bytes.
 MODELLED = frozenset(
-    {Dtype.F32, Dtype.F16, Dtype.BF16, Dtype.F8_E4M3, Dtype.F8_E5M2, Dtype.I8, Dtype.U8}
+    Dtype[name]
+    for name in (
+        *("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I8", "U8", "I16"),
+        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"),
+    )
 )
 CODES: dict[int, Dtype | None] = {0: None, **{dtype.value: dtype for dtype in MODELLED}}
 
 
 @dataclass(frozen=True)
 class Item:
-    """``rows`` times ``cols`` elements, a row after the other.
+    """``rows`` times ``cols`` elements, or blocks of a block format, a row after the other.
 
     ``dtype`` is one of ``MODELLED``, or None for bytes between tensors. ``role`` (0 to 255) is
     equal for tensors of one use, such as the same layer's of every block.
@@ -32,13 +36,9 @@ class Item:
         return self.dtype.value if self.dtype else 0
 
     @property
-    def element_bytes(self) -> int:
-        return self.dtype.block_bytes if self.dtype else 1
-
-    @property
     def size(self) -> int:
         """In bytes."""
-        return self.rows * self.cols * self.element_bytes
+        return self.rows * self.cols * (self.dtype.block_bytes if self.dtype else 1)
 
 
 def dtype_of(code: int) -> Dtype | None:
