@@ -42,6 +42,7 @@ from nncodec.container import (
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
+from nncodec.frames import join_parts
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.tensors.chunks import Part, plan
 from nncodec.tensors.coder import decode_tensors, encode_tensors
@@ -83,37 +84,31 @@ class Codec:
     def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
         parts = plan(find_spans(data.data), data)
-        return b"".join(self.encode_parts(data, parts, progress))
+        return b"".join(join_parts(data, self.encode_parts(data, parts, progress)))
 
-    def encode_parts(self, data: Bytes, parts: list[Part], progress: Progress) -> Iterator[bytes]:
+    def encode_parts(
+        self, data: Bytes, parts: list[Part], progress: Progress
+    ) -> Iterator[tuple[Part, bytes]]:
         """The parts' frames, in order. Chunks of tensors are coded side by side."""
         with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[tuple[Bytes, Future[bytes] | None]] = deque()
+            waiting: deque[tuple[Part, Future[bytes] | None]] = deque()
+
+            def finish() -> tuple[Part, bytes]:
+                part, chunk = waiting.popleft()
+                if chunk is None:
+                    return part, self.encode_frame(data[part.begin : part.end], progress)
+                frame = chunk.result()
+                progress(part.end - part.begin)
+                return part, frame
+
             for part in parts:
                 piece = data[part.begin : part.end]
-                chunk = pool.submit(self.encode_tensors, piece, part.items) if part.items else None
-                waiting.append((piece, chunk))
+                chunk = pool.submit(encode_chunk, piece, part.items) if part.items else None
+                waiting.append((part, chunk))
                 if len(waiting) > 2 * self.threads:
-                    yield self.finish_part(*waiting.popleft(), progress)
+                    yield finish()
             while waiting:
-                yield self.finish_part(*waiting.popleft(), progress)
-
-    def finish_part(self, piece: Bytes, chunk: Future[bytes] | None, progress: Progress) -> bytes:
-        if chunk is None:
-            return self.encode_frame(piece, progress)
-        frame = chunk.result()
-        progress(len(piece))
-        return frame
-
-    def encode_tensors(self, chunk: Bytes, items: tuple[Item, ...]) -> bytes:
-        """A frame of one block; stored if the numbers are noise."""
-        payload = encode_tensors(items, chunk, choose_isa())
-        checksum = xxh64(chunk)
-        if len(payload) < len(chunk):
-            row = Block(Kind.TENSORS, len(chunk), len(payload), checksum, items=items)
-        else:
-            row, payload = Block(Kind.STORED, len(chunk), len(chunk), checksum), chunk.tobytes()
-        return Frame(len(chunk), len(chunk), (row,)).pack() + payload
+                yield finish()
 
     def encode_frame(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """One frame that holds all of (n,) ``data``, as bytes like any others."""
@@ -134,9 +129,10 @@ class Codec:
         total = written = 0
         if (whole := mapped(source)) is not None and (spans := find_spans(memoryview(whole))):
             data = np.frombuffer(whole, dtype=np.uint8)
-            for frame in self.encode_parts(data, plan(spans, data), progress):
-                sink.write(frame)
-                written += len(frame)
+            parts = plan(spans, data)
+            for piece in join_parts(data, self.encode_parts(data, parts, progress)):
+                sink.write(piece)
+                written += len(piece)
             return len(data), written
         while True:
             piece = read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE)
@@ -229,6 +225,15 @@ class Codec:
         assert self.contexts
         geometry = lane_geometry(len(sample), 1, self.table_bits)
         return len(self.contexts.encode(sample, geometry, no_progress))
+
+
+def encode_chunk(chunk: Bytes, items: tuple[Item, ...]) -> bytes:
+    """A frame of one block of tensors; empty if their numbers are noise."""
+    payload = encode_tensors(items, chunk, choose_isa())
+    if len(payload) >= len(chunk):
+        return b""
+    row = Block(Kind.TENSORS, len(chunk), len(payload), xxh64(chunk), items=items)
+    return Frame(len(chunk), len(chunk), (row,)).pack() + payload
 
 
 def mapped(source: BinaryIO) -> mmap.mmap | None:

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "tensor_grid.h"
 #include "trellis_states.h"
 
 namespace nncodec {
@@ -277,6 +278,12 @@ Mode choose_mode(const TensorItem& item, const uint8_t* bytes) {
   Mode mode;
   const bool is_signed = item.kind == TensorKind::kInt8;
   if (item.kind == TensorKind::kInt16) mode.trellis = choose_trellis(item, bytes);
+  if (const auto grid = find_grid(item, bytes)) {
+    mode.form = Mode::kGrid;
+    mode.twos = std::any_of(grid->codes.begin(), grid->codes.end(), [](int16_t v) { return v > 127 || v < -128; });
+    mode.group = grid->group == item.cols ? kWholeRow : static_cast<uint8_t>(std::countr_zero(static_cast<uint64_t>(grid->group)));
+    return mode;
+  }
   if (!is_signed && item.kind != TensorKind::kUInt8) return mode;
   if ((mode.trellis = choose_trellis(item, bytes))) return mode;
   const int64_t n = item.rows * item.cols;
@@ -302,6 +309,14 @@ Mode choose_mode(const TensorItem& item, const uint8_t* bytes) {
   return mode;
 }
 
+namespace {
+
+int64_t group_of(const Mode& mode, int64_t cols) {
+  return mode.group == kWholeRow ? cols : int64_t{1} << mode.group;
+}
+
+}  // namespace
+
 bool valid_mode(const TensorItem& item, const Mode& mode) {
   const bool bytes = item.kind == TensorKind::kInt8 || item.kind == TensorKind::kUInt8;
   if (mode.trellis == 1 || mode.trellis > kMaxTrellis || mode.group > kWholeRow) return false;
@@ -309,18 +324,28 @@ bool valid_mode(const TensorItem& item, const Mode& mode) {
     const bool indices = item.kind == TensorKind::kInt8 || item.kind == TensorKind::kInt16;
     return !mode.twos && !mode.group && (indices || !mode.trellis);
   }
-  return bytes && mode.form != Mode::kGrid && !mode.trellis;
+  if (mode.trellis) return false;
+  if (mode.form != Mode::kGrid) return bytes;
+  const bool floats = item.kind == TensorKind::kFloat32 || item.kind == TensorKind::kFloat16 ||
+                      item.kind == TensorKind::kBFloat16;
+  return floats && mode.group >= 5 && item.cols % group_of(mode, item.cols) == 0;
 }
 
 std::vector<Plane> planes_of(const TensorItem& item, const Mode& mode) {
   const Block* block = block_of(item, mode);
+  if (mode.form == Mode::kGrid) {
+    const int64_t group = group_of(mode, item.cols);
+    const Layout codes{mode.twos ? 2 : 1, 0, 0};
+    return {{Form::kFloat, layout_of(TensorKind::kFloat32), false, 32, item.rows, item.cols / group, 0, -1, -1, 0},
+            {Form::kInteger, codes, true, 8 * codes.bytes, item.rows, item.cols, group, 0, -1, 0}};
+  }
   if (!block) {
     const Layout layout = layout_of(item.kind);
     Plane plane{Form::kFloat, layout, item.kind == TensorKind::kInt8 || item.kind == TensorKind::kInt16,
                 8 * layout.bytes, item.rows, item.cols, 0, -1, -1, mode.trellis};
     if (!layout.exponent) plane.form = mode.form == Mode::kSmall ? Form::kCode : Form::kInteger;
     if (plane.form == Form::kCode) plane.bits = 4;
-    if (mode.group) plane.group = mode.group == kWholeRow ? item.cols : int64_t{1} << mode.group;
+    if (mode.group) plane.group = group_of(mode, item.cols);
     return {plane};
   }
   std::vector<Plane> planes;
@@ -334,7 +359,7 @@ std::vector<Plane> planes_of(const TensorItem& item, const Mode& mode) {
   codes.bits = block->bits;
   if (block->bits <= 5) codes.form = Form::kCode;
   codes.group = block->group;
-  if (mode.group) codes.group = mode.group == kWholeRow ? codes.cols : int64_t{1} << mode.group;
+  if (mode.group) codes.group = group_of(mode, codes.cols);
   codes.unit = block->unit;
   codes.subunit = block->subunit;
   return planes;
@@ -359,6 +384,20 @@ void split_planes(const TensorItem& item, const Mode& mode, const uint8_t* bytes
   const int64_t n = item.rows * item.cols;
   const Block* block = block_of(item, mode);
   const uint8_t flip = mode.twos ? 8 : 0;
+  if (mode.form == Mode::kGrid) {
+    const Grid grid = find_grid(item, bytes).value();
+    const std::size_t scales = 4 * grid.scales.size();
+    std::memcpy(planes, grid.scales.data(), scales);
+    for (int64_t i = 0; i < n; ++i) {
+      const int16_t code = grid.codes[static_cast<std::size_t>(i)];
+      if (mode.twos) {
+        std::memcpy(planes + scales + 2 * i, &code, 2);
+      } else {
+        planes[static_cast<int64_t>(scales) + i] = static_cast<uint8_t>(code);
+      }
+    }
+    return;
+  }
   if (!block) {
     const int64_t size = n * layout_of(item.kind).bytes;
     if (mode.form == Mode::kSmall) {
@@ -384,6 +423,23 @@ void join_planes(const TensorItem& item, const Mode& mode, const uint8_t* planes
   const int64_t n = item.rows * item.cols;
   const Block* block = block_of(item, mode);
   const uint8_t flip = mode.twos ? 8 : 0;
+  if (mode.form == Mode::kGrid) {
+    const int64_t group = group_of(mode, item.cols), width = layout_of(item.kind).bytes;
+    const uint8_t* const codes = planes + 4 * (n / group);
+    for (int64_t i = 0; i < n; ++i) {
+      uint32_t scale;
+      std::memcpy(&scale, planes + 4 * (i / group), 4);
+      int16_t code = 0;
+      if (mode.twos) {
+        std::memcpy(&code, codes + 2 * i, 2);
+      } else {
+        code = static_cast<int8_t>(codes[i]);
+      }
+      const uint32_t v = grid_value(item.kind, code, scale);
+      std::memcpy(bytes + i * width, &v, static_cast<std::size_t>(width));
+    }
+    return;
+  }
   if (!block) {
     const int64_t size = n * layout_of(item.kind).bytes;
     if (mode.form == Mode::kSmall) {

@@ -35,9 +35,11 @@ struct Plane {
 
 // How the encoder chose to see an item's elements.
 struct Mode {
+  // kSmall: bytes of 4-bit values; kPacked: two of them a byte, low first; kGrid: floats that are scales
+  // times integers.
   enum : uint8_t { kPlain, kSmall, kPacked, kGrid };
-  uint8_t form = kPlain;  // kSmall: bytes of 4-bit values; kPacked: two of them a byte, low first
-  bool twos = false;      // 4-bit values are two's complement
+  uint8_t form = kPlain;
+  bool twos = false;  // 4-bit values are two's complement; integers of a grid have 16 bits
   uint8_t trellis = 0;
   uint8_t group = 0;  // log2; 15: a row
 

@@ -117,19 +117,24 @@ class TensorRun {
     return static_cast<uint32_t>(anchor);
   }
 
-  // What a step of each group's codes is, 2^24 for the largest binade: the product of a half-precision
-  // number and, of some formats, a byte.
+  // What a step of each group's codes is, 2^24 for the largest binade: the scale, a float, of some formats
+  // times a byte.
   void find_units(const Plane& plane, const std::vector<Plane>& planes, const std::vector<int64_t>& begins) {
-    const Plane& halves = planes[static_cast<std::size_t>(plane.unit)];
-    const uint8_t* const half = data_ + begins[static_cast<std::size_t>(plane.unit)];
-    const int64_t groups = plane.rows * (plane.cols / plane.group), n = halves.rows * halves.cols;
+    const Plane& scales = planes[static_cast<std::size_t>(plane.unit)];
+    const int64_t groups = plane.rows * (plane.cols / plane.group), n = scales.rows * scales.cols;
+    const int drop = scales.layout.mantissa - 10, most = (1 << scales.layout.exponent) - 1;
+    width_ = scales.layout.bytes;
+    const auto read = [&](int64_t i) {  // as a half-precision number, but for the exponent's bits
+      return load(begins[static_cast<std::size_t>(plane.unit)] + i * width_) >> drop;
+    };
+    const auto exponent = [&](uint32_t v) { return static_cast<int>(v >> 10) & most; };
     int top = 0;
-    const auto read = [&](int64_t i) { return static_cast<int>(half[2 * i] | half[2 * i + 1] << 8); };
-    for (int64_t i = 0; i < n; ++i) top = std::max(top, read(i) >> 10 & 31);
+    for (int64_t i = 0; i < n; ++i) top = std::max(top, exponent(read(i)));
     units_.resize(static_cast<std::size_t>(groups));
     for (int64_t g = 0; g < groups; ++g) {
-      const int v = read(g * n / groups), exponent = v >> 10 & 31;
-      uint64_t unit = exponent ? (uint64_t{1024} + static_cast<uint64_t>(v & 1023)) << 14 >> (top - exponent) : 0;
+      const uint32_t v = read(g * n / groups);
+      uint64_t unit = 0;
+      if (exponent(v)) unit = (uint64_t{1024} + (v & 1023)) << 14 >> std::min(top - exponent(v), 63);
       if (plane.subunit >= 0) {
         const auto at = static_cast<std::size_t>(plane.subunit);
         const uint8_t byte = data_[begins[at] + g];

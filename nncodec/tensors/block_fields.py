@@ -1,4 +1,4 @@
-"""Which bits of a packed block belong to which plane: the blocks of csrc/tensor_planes.cc.
+"""Which bits of an element, or of a packed block, mean what: of csrc/tensor_planes.cc.
 
 Source of the quantised formats: ggml-common.h and ggml-quants.c of github.com/ggml-org/ggml.
 """
@@ -19,7 +19,17 @@ class Layout(NamedTuple):
     mantissa: int = 0
 
 
-BYTE, HALF = Layout(1), Layout(2, 5, 10)
+BYTE, HALF, SINGLE = Layout(1), Layout(2, 5, 10), Layout(4, 8, 23)
+LAYOUTS = {  # of dtypes without blocks; bytes that are no tensor are BYTE
+    Dtype.F32: SINGLE,
+    Dtype.F16: HALF,
+    Dtype.BF16: Layout(2, 8, 7),
+    Dtype.F8_E4M3: Layout(1, 4, 3),
+    Dtype.F8_E5M2: Layout(1, 5, 2),
+    Dtype.I8: BYTE,
+    Dtype.U8: BYTE,
+    Dtype.I16: Layout(2),
+}
 
 
 class Field(NamedTuple):

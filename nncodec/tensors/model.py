@@ -161,19 +161,22 @@ class TensorRun:
         return anchor
 
     def find_units(self, plane: Plane) -> list[int]:
-        """What a step of each group's codes is, 2^24 for the largest binade: the product of a
-        half-precision number and, of some formats, a byte."""
+        """What a step of each group's codes is, 2^24 for the largest binade: the scale, a float, of
+        some formats times a byte."""
         if plane.unit < 0:
             return []
-        halves, begin = self.planes[plane.unit], self.begins[plane.unit]
-        raw = bytes(self.data[begin : begin + halves.size])
-        values = [int(v) for v in np.frombuffer(raw, "<u2")]
-        top = max(v >> 10 & 31 for v in values)
+        layout = self.planes[plane.unit].layout
+        begin, self.width = self.begins[plane.unit], layout.bytes
+        offsets = range(begin, begin + self.planes[plane.unit].size, self.width)
+        # As half-precision numbers, but for the exponent's bits.
+        halves = [self.load(at) >> (layout.mantissa - 10) for at in offsets]
+        full = (1 << layout.exponent) - 1
+        top = max(v >> 10 & full for v in halves)
         groups = plane.rows * (plane.cols // plane.group)
         units = []
         for g in range(groups):
-            v = values[g * len(values) // groups]
-            exponent = v >> 10 & 31
+            v = halves[g * len(halves) // groups]
+            exponent = v >> 10 & full
             unit = (1024 + (v & 1023)) << 14 >> (top - exponent) if exponent else 0
             if plane.subunit >= 0:
                 byte = self.data[self.begins[plane.subunit] + g]
@@ -183,8 +186,8 @@ class TensorRun:
         return units
 
     def code_plane(self, plane: Plane, begin: int) -> None:
-        self.plane, self.begin, self.width = plane, begin, plane.layout.bytes
         self.units = self.find_units(plane)
+        self.plane, self.begin, self.width = plane, begin, plane.layout.bytes
         anchor = self.tree_byte(2, self.choose_anchor(plane) if self.coder.knows else 0)
         self.is_float = plane.form == Form.FLOAT
         if self.is_float:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.tensors.dtypes import Dtype
+from nncodec.tensors.grid import find_grid
 from nncodec.tensors.items import Item
-from nncodec.tensors.planes import Bytes, Mode, View, planes_of, split
+from nncodec.tensors.planes import WHOLE_ROW, Bytes, Mode, View, planes_of, split
 from nncodec.tensors.trellis_states import MAX_TRELLIS, next_state
 
 SAMPLE = 1 << 18  # elements that are looked at
@@ -22,6 +23,10 @@ def choose_mode(item: Item, data: Bytes) -> Mode:
     """The best mode for an item's (size,) bytes."""
     if item.dtype in (Dtype.I8, Dtype.I16) and (trellis := choose_trellis(item, data)):
         return Mode(trellis=trellis)
+    if grid := find_grid(item, data):
+        wide = bool((grid.codes > 127).any() or (grid.codes < -128).any())
+        row = grid.group == item.cols
+        return Mode(View.GRID, wide, group=WHOLE_ROW if row else grid.group.bit_length() - 1)
     if item.dtype not in (Dtype.I8, Dtype.U8):
         return Mode()
     signed = item.dtype == Dtype.I8

@@ -12,20 +12,13 @@ from enum import Enum, IntEnum, auto
 import numpy as np
 import numpy.typing as npt
 
-from nncodec.tensors.block_fields import BLOCKS, BYTE, HALF, PACKED, BlockFields, Layout
+from nncodec.tensors.block_fields import BLOCKS, BYTE, LAYOUTS, PACKED, SINGLE, BlockFields, Layout
 from nncodec.tensors.dtypes import Dtype
+from nncodec.tensors.grid import GRIDS, LEAST_GROUP, find_grid, grid_values
 from nncodec.tensors.items import Item
 from nncodec.tensors.trellis_states import MAX_TRELLIS
 
 WHOLE_ROW = 15  # a mode's group
-LAYOUTS = {
-    Dtype.F32: Layout(4, 8, 23),
-    Dtype.F16: HALF,
-    Dtype.BF16: Layout(2, 8, 7),
-    Dtype.F8_E4M3: Layout(1, 4, 3),
-    Dtype.F8_E5M2: Layout(1, 5, 2),
-    Dtype.I16: Layout(2),
-}
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -41,7 +34,7 @@ class View(IntEnum):
     PLAIN = 0
     SMALL = 1  # bytes of 4-bit values
     PACKED = 2  # two of them a byte, low first
-    RESERVED = 3
+    GRID = 3  # floats that are scales times integers
 
 
 @dataclass(frozen=True)
@@ -49,9 +42,9 @@ class Mode:
     """How the encoder chose to see an item: two bytes before its planes."""
 
     view: View = View.PLAIN
-    twos: bool = False  # 4-bit values are two's complement
+    twos: bool = False  # 4-bit values are two's complement; integers of a grid have 16 bits
     trellis: int = 0  # log2 of the states of trellis-coded integers, or 0
-    group: int = 0  # log2 of how many 4-bit values share a scale; 0: none known; 15: a row
+    group: int = 0  # log2 of how many values share a scale; 0: none known; 15: a row
 
     @property
     def first(self) -> int:
@@ -88,8 +81,13 @@ def valid_mode(item: Item, mode: Mode) -> bool:
     if mode.view == View.PLAIN:
         indices = item.dtype in (Dtype.I8, Dtype.I16)
         return not mode.twos and not mode.group and (indices or not mode.trellis)
-    of_bytes = item.dtype in (Dtype.I8, Dtype.U8)
-    return of_bytes and mode.view != View.RESERVED and not mode.trellis
+    if mode.trellis:
+        return False
+    if mode.view == View.GRID:
+        group = group_of(mode, item.cols)
+        wide = mode.group >= LEAST_GROUP.bit_length() - 1
+        return item.dtype in GRIDS and wide and item.cols % group == 0
+    return item.dtype in (Dtype.I8, Dtype.U8)
 
 
 def block_of(item: Item, mode: Mode) -> BlockFields | None:
@@ -99,6 +97,13 @@ def block_of(item: Item, mode: Mode) -> BlockFields | None:
 
 
 def planes_of(item: Item, mode: Mode) -> list[Plane]:
+    if mode.view == View.GRID:
+        group = group_of(mode, item.cols)
+        codes = Layout(2 if mode.twos else 1)
+        return [
+            Plane(Form.FLOAT, SINGLE, False, 32, item.rows, item.cols // group),
+            Plane(Form.INTEGER, codes, True, 8 * codes.bytes, item.rows, item.cols, group, unit=0),
+        ]
     block = block_of(item, mode)
     if block is None:
         layout = LAYOUTS.get(item.dtype, BYTE) if item.dtype else BYTE
@@ -121,16 +126,16 @@ def planes_of(item: Item, mode: Mode) -> list[Plane]:
         )
         for part in block.planes
     ]
-    codes = planes.pop()
-    codes = replace(
-        codes,
-        form=Form.CODE if block.bits <= 5 else codes.form,
+    last = planes.pop()
+    last = replace(
+        last,
+        form=Form.CODE if block.bits <= 5 else last.form,
         bits=block.bits,
-        group=group_of(mode, codes.cols) or block.group,
+        group=group_of(mode, last.cols) or block.group,
         unit=block.unit,
         subunit=block.subunit,
     )
-    return [*planes, codes]
+    return [*planes, last]
 
 
 def group_of(mode: Mode, cols: int) -> int:
@@ -140,6 +145,11 @@ def group_of(mode: Mode, cols: int) -> int:
 
 def split(item: Item, mode: Mode, data: Bytes) -> list[Bytes]:
     """The planes of an item's (size,) bytes, flat, in the order of ``planes_of``."""
+    if mode.view == View.GRID:
+        grid = find_grid(item, data)
+        assert grid is not None  # or the mode were another one
+        codes = grid.codes.astype("<i2" if mode.twos else "i1")
+        return [grid.scales.astype("<u4").view(np.uint8), codes.view(np.uint8)]
     block = block_of(item, mode)
     flip = 8 if mode.twos else 0
     if block is None:
@@ -154,6 +164,12 @@ def split(item: Item, mode: Mode, data: Bytes) -> list[Bytes]:
 
 def join(item: Item, mode: Mode, planes: list[Bytes]) -> Bytes:
     """Inverse of ``split``."""
+    if mode.view == View.GRID:
+        assert item.dtype is not None  # by ``valid_mode``
+        codes = planes[1].view("<i2" if mode.twos else "i1").astype(np.int16)
+        scales = planes[0].view("<u4").astype(np.uint32).repeat(group_of(mode, item.cols))
+        bits = grid_values(item.dtype, codes, scales)
+        return bits.astype("<u4" if item.dtype == Dtype.F32 else "<u2").view(np.uint8)
     block = block_of(item, mode)
     flip = 8 if mode.twos else 0
     if block is None:
