@@ -43,10 +43,11 @@ from nncodec.container import (
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
+from nncodec.frames import join_parts
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.tensors.chunks import Part, plan
 from nncodec.tensors.coder import decode_fields, decode_tensors, encode_fields, encode_tensors
-from nncodec.tensors.items import Item
+from nncodec.tensors.items import Item, with_fields
 from nncodec.tensors.spans import find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
 
@@ -84,40 +85,36 @@ class Codec:
 
     def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
-        parts = plan(find_spans(data.data), len(data))
-        return b"".join(self.encode_parts(data, parts, progress))
+        parts = plan(find_spans(data.data), data)
+        return b"".join(join_parts(data, self.encode_parts(data, parts, progress)))
 
-    def encode_parts(self, data: Bytes, parts: list[Part], progress: Progress) -> Iterator[bytes]:
+    def encode_parts(
+        self, data: Bytes, parts: list[Part], progress: Progress
+    ) -> Iterator[tuple[Part, bytes]]:
         """The parts' frames, in order. Chunks of tensors are coded side by side."""
         with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[tuple[Bytes, Future[bytes] | None]] = deque()
+            waiting: deque[tuple[Part, Future[bytes] | None]] = deque()
+
+            def finish() -> tuple[Part, bytes]:
+                part, chunk = waiting.popleft()
+                if chunk is None:
+                    return part, self.encode_frame(data[part.begin : part.end], progress)
+                frame = chunk.result()
+                progress(part.end - part.begin)
+                return part, frame
+
             for part in parts:
                 piece = data[part.begin : part.end]
-                chunk = pool.submit(self.encode_tensors, piece, part.items) if part.items else None
-                waiting.append((piece, chunk))
+                chunk = (
+                    pool.submit(encode_chunk, piece, part.items, self.tensors)
+                    if part.items
+                    else None
+                )
+                waiting.append((part, chunk))
                 if len(waiting) > 2 * self.threads:
-                    yield self.finish_part(*waiting.popleft(), progress)
+                    yield finish()
             while waiting:
-                yield self.finish_part(*waiting.popleft(), progress)
-
-    def finish_part(self, piece: Bytes, chunk: Future[bytes] | None, progress: Progress) -> bytes:
-        if chunk is None:
-            return self.encode_frame(piece, progress)
-        frame = chunk.result()
-        progress(len(piece))
-        return frame
-
-    def encode_tensors(self, chunk: Bytes, items: tuple[Item, ...]) -> bytes:
-        """A frame of one block; stored if the numbers are noise."""
-        fast = self.tensors == "fast"
-        payload = (encode_fields if fast else encode_tensors)(items, chunk, choose_isa())
-        checksum = xxh64(chunk)
-        if len(payload) < len(chunk):
-            kind = Kind.FIELDS if fast else Kind.TENSORS
-            row = Block(kind, len(chunk), len(payload), checksum, items=items)
-        else:
-            row, payload = Block(Kind.STORED, len(chunk), len(chunk), checksum), chunk.tobytes()
-        return Frame(len(chunk), len(chunk), (row,)).pack() + payload
+                yield finish()
 
     def encode_frame(self, data: Bytes, progress: Progress = no_progress) -> bytes:
         """One frame that holds all of (n,) ``data``, as bytes like any others."""
@@ -138,9 +135,10 @@ class Codec:
         total = written = 0
         if (whole := mapped(source)) is not None and (spans := find_spans(memoryview(whole))):
             data = np.frombuffer(whole, dtype=np.uint8)
-            for frame in self.encode_parts(data, plan(spans, len(data)), progress):
-                sink.write(frame)
-                written += len(frame)
+            parts = plan(spans, data)
+            for piece in join_parts(data, self.encode_parts(data, parts, progress)):
+                sink.write(piece)
+                written += len(piece)
             return len(data), written
         while True:
             piece = read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE)
@@ -233,6 +231,19 @@ class Codec:
         assert self.contexts
         geometry = lane_geometry(len(sample), 1, self.table_bits)
         return len(self.contexts.encode(sample, geometry, no_progress))
+
+
+def encode_chunk(chunk: Bytes, items: tuple[Item, ...], way: str) -> bytes:
+    """A frame of one block of tensors; empty if their numbers are noise. ``way``: fast or max."""
+    if way == "fast":
+        kind, items = Kind.FIELDS, with_fields(items)
+        payload = encode_fields(items, chunk, choose_isa())
+    else:
+        kind, payload = Kind.TENSORS, encode_tensors(items, chunk, choose_isa())
+    if len(payload) >= len(chunk):
+        return b""
+    row = Block(kind, len(chunk), len(payload), xxh64(chunk), items=items)
+    return Frame(len(chunk), len(chunk), (row,)).pack() + payload
 
 
 def mapped(source: BinaryIO) -> mmap.mmap | None:

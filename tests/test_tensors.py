@@ -259,7 +259,7 @@ def test_plans_cover_a_file() -> None:
         Span("d", Dtype.F16, (5,), 9000 + 4 * big, 9010 + 4 * big),
     ]
     size = 9100 + 4 * big
-    parts = plan(spans, size)
+    parts = plan(spans, np.zeros(size, dtype=np.uint8))
     assert [part.begin for part in parts] == [0, *(part.end for part in parts[:-1])]
     assert parts[-1].end == size
     for part in parts:
@@ -267,10 +267,13 @@ def test_plans_cover_a_file() -> None:
             assert sum(item.size for item in part.items) == part.end - part.begin <= CHUNK_BYTES
     elements = sum(i.rows * i.cols for p in parts for i in p.items if i.dtype == Dtype.F32)
     assert elements == big
-    assert plan([], 10) == [Part(0, 10)]
-    assert plan([], 0) == [Part(0, 0)]
+    assert plan([], np.zeros(10, dtype=np.uint8)) == [Part(0, 10)]
+    assert plan([], np.zeros(0, dtype=np.uint8)) == [Part(0, 0)]
     wide = [Span("w", Dtype.U8, (CHUNK_BYTES + 5,), 0, CHUNK_BYTES + 5)]
-    assert sum(i.size for p in plan(wide, CHUNK_BYTES + 5) for i in p.items) >= CHUNK_BYTES
+    assert (
+        sum(i.size for p in plan(wide, np.zeros(CHUNK_BYTES + 5, dtype=np.uint8)) for i in p.items)
+        >= CHUNK_BYTES
+    )
 
 
 @pytest.mark.parametrize("dtype", ALIKE)

@@ -94,7 +94,16 @@ def shapes_of(items: Sequence[Item]) -> list[Shape]:
         cols = item.cols
         unit = UNIT_OF_LONG_ROWS if cols > MOST_UNIT else cols * -(-LEAST_UNIT // cols)
         elements = item.rows * cols
-        shapes.append(Shape(item.dtype, item.element_bytes, elements, unit, begin, units))
+        shapes.append(
+            Shape(
+                item.dtype,
+                item.dtype.block_bytes if item.dtype else 1,
+                elements,
+                unit,
+                begin,
+                units,
+            )
+        )
         begin += item.size
         units += -(-elements // unit)
     return shapes

@@ -35,8 +35,8 @@ class Stage:
 
     def __init__(self, bits: Sequence[int]) -> None:
         self.masks = [(1 << b) - 1 for b in bits]
-        self.tables: list[defaultdict[int, list[AdaptiveBit]]] = [
-            defaultdict(lambda: [AdaptiveBit() for _ in range(16)]) for _ in bits
+        self.tables: list[defaultdict[int, defaultdict[int, AdaptiveBit]]] = [
+            defaultdict(lambda: defaultdict(AdaptiveBit)) for _ in bits
         ]
         self.lines = [self.tables[i][0] for i in range(CONTEXTS)]
         self.weights: defaultdict[tuple[str, int, int], list[int]] = defaultdict(
