@@ -182,7 +182,7 @@ class DeltaRun {
       const auto column = static_cast<std::size_t>(rows_ > 1 ? col % kColumns : 0);
       Place p;
       p.base = load(base_, i);
-      p.predicted = directed_ ? directions_.predict(col) : 0;
+      p.predicted = directed_ ? directions_.predict(column) : 0;
       const int64_t from = numbers_.ordinal(p.base), at = numbers_.fixed(p.base);
       const int64_t fine = (from << kFine) + (p.predicted ? numbers_.fine(at + p.predicted) - numbers_.fine(at) : 0);
       p.expected = (fine + 4) >> kFine;
@@ -223,7 +223,7 @@ class DeltaRun {
       m.same = value == p.base;
       m.change = std::clamp(numbers_.fixed(value) - at, -kMostMove, kMostMove);
       m.error = std::clamp(m.change - p.predicted, -kMostMove, kMostMove);
-      if (directed_) directions_.learn(col, m.change, m.error);
+      if (directed_) directions_.learn(column, m.change);
       const auto size = static_cast<uint64_t>(std::abs(m.error)), move = static_cast<uint64_t>(std::abs(m.change));
       row_errors.add(size);
       row_moves.add(move);
