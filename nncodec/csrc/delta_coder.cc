@@ -172,6 +172,11 @@ class DeltaRun {
     return sum < -much ? 0 : sum < -some ? 1 : sum <= some ? 2 : sum <= much ? 3 : 4;
   }
 
+  static double rounding(int spacing) {
+    const auto ulp = static_cast<double>(int64_t{1} << std::clamp(spacing, 0, 30));
+    return ulp * ulp * 0.125;
+  }
+
   void code_row(int64_t row) {
     Mean row_errors, row_moves;
     int row_sign = 0;
@@ -223,7 +228,7 @@ class DeltaRun {
       m.same = value == p.base;
       m.change = std::clamp(numbers_.fixed(value) - at, -kMostMove, kMostMove);
       m.error = std::clamp(m.change - p.predicted, -kMostMove, kMostMove);
-      if (directed_) directions_.learn(column, m.change);
+      if (directed_) directions_.learn(column, m.change, rounding(spacing));
       const auto size = static_cast<uint64_t>(std::abs(m.error)), move = static_cast<uint64_t>(std::abs(m.change));
       row_errors.add(size);
       row_moves.add(move);

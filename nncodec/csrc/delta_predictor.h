@@ -34,7 +34,7 @@ class LowRank {
   }
 
   // Called for the column that predict() was called for.
-  void learn(std::size_t col, int64_t change) {
+  void learn(std::size_t col, int64_t change, double rounding) {
     const double x = static_cast<double>(change), error = x - guess_;
     row_[col] = x;
     const double* v = &directions_[col * kMost];
@@ -42,14 +42,14 @@ class LowRank {
     for (int l = 0; l < born_; ++l) {
       for (int k = 0; k < kMost; ++k) pull[k] += doubt_[l][k] * v[l];
     }
-    const double noise = noise_ + 1.0, spread = std::max(noise, noise + dot(pull, v));
+    const double noise = noise_ + rounding, spread = std::max(noise, noise + dot(pull, v));
     const double scale = 1.0 / spread;
     for (int l = 0; l < born_; ++l) {
       for (int k = 0; k < kMost; ++k) doubt_[l][k] -= pull[l] * pull[k] * scale;
     }
     const double step = error * scale;
     for (int k = 0; k < kMost; ++k) weights_[k] += pull[k] * step;
-    noise_ += (error * error * (noise * scale) - noise_) * kNoiseRate;
+    noise_ = std::max(0.0, noise_ + (error * error * (noise * scale) - rounding - noise_) * kNoiseRate);
   }
 
   void end_row() {
@@ -77,7 +77,8 @@ class LowRank {
     }
     if (any) {  // the row goes where no direction led so far
       inverse_[born_].fill(0.0);
-      inverse_[born_][static_cast<std::size_t>(born_)] = power_[born_] = rows_[born_] = 1.0;
+      inverse_[born_][static_cast<std::size_t>(born_)] = rows_[born_] = 1.0;
+      power_[born_] = 0.125;
       ++born_;
     }
     start_row();
