@@ -229,14 +229,15 @@ nb::bytes code_tensors(const Items& items, const Bytes& input, bool decode, cons
   return nb::bytes(out.data(), out.size());
 }
 
-using Deltas = std::vector<std::tuple<int, int, int64_t, int64_t, bool>>;
+using Deltas = std::vector<std::tuple<int, int, int64_t, int64_t, int>>;
 
 nb::bytes code_deltas(const Deltas& items, const Bytes& base, const Bytes& input, bool decode,
                       const std::string& isa) {
   std::vector<nncodec::DeltaItem> list;
   list.reserve(items.size());
-  for (const auto& [kind, role, rows, cols, equal] : items) {
-    list.push_back({read_items({{kind, role, rows, cols}})[0], equal});
+  for (const auto& [kind, role, rows, cols, mode] : items) {
+    if (mode < 0 || mode > 255) throw std::invalid_argument("a delta's mode must lie in 0..255");
+    list.push_back({read_items({{kind, role, rows, cols}})[0], static_cast<nncodec::DeltaMode>(mode)});
   }
   if (!decode && base.shape(0) != input.shape(0)) {
     throw std::invalid_argument("the base does not fill the chunk");

@@ -12,13 +12,20 @@
 
 namespace nncodec {
 
+// How a tensor is coded. The codes are the format's.
+enum class DeltaMode : uint8_t {
+  kEqual = 0,  // to its base: nothing is coded
+  kMoved = 1,  // along directions that its rows share
+  kGiven = 2,  // each number on its own, given the base's
+};
+
 struct DeltaItem {
   TensorItem tensor;
-  bool equal;  // to its base: then nothing is coded
+  DeltaMode mode;
 };
 
 // The payload of `chunk`, which holds the items one after the other, as `base` does. Both have `size`
-// bytes. Throws std::invalid_argument if the items do not fill it.
+// bytes. Throws std::invalid_argument if the items do not fill it, or one is not equal that should be.
 std::vector<uint8_t> encode_deltas(const std::vector<DeltaItem>& items, const uint8_t* base,
                                    const uint8_t* chunk, std::size_t size, const std::string& isa);
 

@@ -4,8 +4,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 
 #include "tensor_coder.h"
@@ -37,14 +41,29 @@ inline int64_t shifted(int64_t x, int by) {  // x >= 0, which does not overflow
   return by >= 0 ? x << std::min(by, 63) : by > -64 ? x >> -by : 0;
 }
 
-// Of one tensor. `unit`: fixed-point numbers count the spacing of floats with this exponent, or of
-// integers 2^unit. `floor`: floats with a smaller exponent are *small*, the same on the ordered scale.
+inline uint32_t load_number(const uint8_t* from, int bytes) {
+  uint32_t v = 0;
+  std::memcpy(&v, from, static_cast<std::size_t>(bytes));
+  return v;
+}
+
+// `unit`: fixed-point numbers count the spacing of floats with this exponent, or of integers 2^unit.
+// `floor`: floats with a smaller exponent are *small*, the same on the ordered scale.
+struct Scale {
+  int unit, floor;
+};
+
+// The numbers of one tensor. Any scale is taken, those of integers within bounds.
 class Numbers {
  public:
   Numbers() = default;
-  Numbers(TensorKind kind, int unit, int floor)
-      : kind_(kind), layout_(number_layout(kind)), unit_(unit) {
-    if (layout_.exponent) magnitude_ = (1u << (layout_.exponent + layout_.mantissa)) - 1;
+  Numbers(TensorKind kind, Scale scale) : kind_(kind), layout_(number_layout(kind)), unit_(scale.unit) {
+    if (!layout_.exponent) {
+      unit_ = std::clamp(unit_, -24, 0);
+      return;
+    }
+    magnitude_ = (1u << bits()) - 1;
+    const int floor = std::min(scale.floor, (1 << layout_.exponent) - 1);
     if (floor) small_ = (int64_t{floor} << layout_.mantissa) - 1;
   }
 
@@ -82,8 +101,10 @@ class Numbers {
   // The ordinal of a fixed-point number, in eighths.
   int64_t fine(int64_t v) const {
     const int64_t a = v < 0 ? -v : v;
-    int64_t m = shifted(a, unit_ + kFine);
-    if (is_float()) {
+    int64_t m;
+    if (!is_float()) {
+      m = shifted(a, unit_ + kFine);
+    } else {
       const int e = std::max(1, static_cast<int>(std::bit_width(static_cast<uint64_t>(a))) - 1 -
                                     layout_.mantissa + unit_);
       m = (int64_t{e - 1} << (layout_.mantissa + kFine)) + shifted(a, unit_ - e + kFine);
@@ -105,5 +126,43 @@ class Numbers {
   uint32_t magnitude_ = 0;
   int64_t small_ = 0;  // the largest magnitude that is
 };
+
+// For `n` numbers and their base: the unit is 2^-16 of what seven eighths of the changes do not exceed, the
+// floor an exponent that all but a thousandth of the floats reach that are not zero.
+inline Scale choose_scale(TensorKind kind, const uint8_t* data, const uint8_t* base, int64_t n) {
+  const int bytes = number_layout(kind).bytes;
+  const Numbers plain(kind, {0, 0});
+  std::array<int64_t, 512> levels{};  // logarithms of changes
+  std::array<int64_t, 256> exponents{};
+  int64_t changed = 0, floats = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const uint32_t x = load_number(data + i * bytes, bytes), b = load_number(base + i * bytes, bytes);
+    int finest = 0;
+    if (plain.is_float()) {
+      const int ex = plain.exponent(x), eb = plain.exponent(b);
+      if (plain.magnitude(x)) {
+        ++exponents[static_cast<std::size_t>(ex)];
+        ++floats;
+      }
+      finest = std::max({1, std::min(ex, eb), std::max(ex, eb) - 30});
+    }
+    if (x == b) continue;
+    const Numbers scaled(kind, {finest, 0});
+    const auto change = static_cast<uint64_t>(std::abs(scaled.fixed(x) - scaled.fixed(b)));
+    ++levels[static_cast<std::size_t>(finest + std::bit_width(change))];
+    ++changed;
+  }
+  int level = 511, floor = 0;
+  for (int64_t above = 0; level > 0; --level) {
+    if ((above += levels[static_cast<std::size_t>(level)]) > changed / 8) break;
+  }
+  if (plain.is_float()) {
+    const int most = (1 << number_layout(kind).exponent) - 1;
+    for (int64_t below = 0; floor < most; ++floor) {
+      if ((below += exponents[static_cast<std::size_t>(floor)]) > floats / 1024) break;
+    }
+  }
+  return {level - 16, floor};
+}
 
 }  // namespace nncodec
