@@ -37,3 +37,7 @@ class UnknownDomainError(NNCodecError, ValueError):
 
 class ContainerFormatError(NNCodecError):
     """A file is no container of tensors that is known here, or its header contradicts itself."""
+
+
+class BaseFileError(NNCodecError):
+    """An archive of deltas needs the very file that it was made against, and was not given it."""

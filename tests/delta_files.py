@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import numpy.typing as npt
 
@@ -38,3 +40,11 @@ def as_bytes(values: Floats, dtype: Dtype) -> bytes:
         grid = np.clip(np.round(values * 200), -128, 127).astype(np.int16)
         return (grid + 128 * (dtype == Dtype.U8)).astype(np.uint8).tobytes()
     return (values.view(np.uint32) >> 21).astype(np.uint8).tobytes()
+
+
+def bf16_file(values: Floats) -> bytes:
+    """A safetensors file of one tensor, ``w``, which numpy has no dtype for."""
+    data = as_bytes(values, Dtype.BF16)
+    shape = list(values.shape)
+    header = json.dumps({"w": {"dtype": "BF16", "shape": shape, "data_offsets": [0, len(data)]}})
+    return len(header).to_bytes(8, "little") + header.encode() + data

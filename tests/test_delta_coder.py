@@ -108,13 +108,13 @@ def test_damaged_payloads() -> None:
     items, base, data = sample()
     old = np.frombuffer(base, np.uint8)
     payload = encode_deltas(items, old, np.frombuffer(data, np.uint8), "")
-    for at in range(len(payload) - 1):  # the last byte may have bits that say nothing
-        for flip in (0x55, 0x80, 0xFF):
+    for at in range(0, len(payload) - 1, 9):  # the last byte may have bits that say nothing
+        for flip in (0x55, 0x80):
             broken = bytearray(payload)
             broken[at] ^= flip
             with suppress(PayloadError):
                 assert decode_deltas(items, old, bytes(broken), "") != data
-    for cut in range(len(payload) - 1):
+    for cut in range(0, len(payload) - 1, 17):
         with suppress(PayloadError):
             assert decode_deltas(items, old, payload[:cut], "") != data
     with pytest.raises(PayloadError):
@@ -123,7 +123,7 @@ def test_damaged_payloads() -> None:
         decode_deltas(items, old, payload + b"\0" * 8, "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=400), st.sampled_from(DTYPES))
 def test_payloads_of_any_bytes(payload: bytes, dtype: Dtype) -> None:
     base = np.frombuffer(as_bytes(normal(12, 12), dtype), np.uint8)

@@ -57,6 +57,10 @@ OtherModel = Annotated[
     Optional[str],
     typer.Option("-m", "--model", help="A model outside the search path: its folder."),
 ]
+BaseFile = Annotated[
+    Optional[str],
+    typer.Option("--base", help="The file of tensors that this one was made from: keep it."),
+]
 Threads = Annotated[
     int,
     typer.Option(
@@ -88,6 +92,7 @@ def compress(
     force: Force = False,
     level: Level = DEFAULT_LEVEL,
     model: Model = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -95,7 +100,7 @@ def compress(
 ) -> None:
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
-        decompress(inputs, output, stdout, keep, rm, force, model, threads, quiet, verbose)
+        decompress(inputs, output, stdout, keep, rm, force, model, base, threads, quiet, verbose)
         return
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
@@ -108,7 +113,8 @@ def compress(
             files.check_terminal(force)
         else:
             target = Path(output) if output else files.compressed_name(name, force)
-        encode = commands.encoder(level, model, threads or None)
+        old = commands.open_base(base)
+        encode = commands.encoder(level, model, threads or None, old)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -116,7 +122,7 @@ def compress(
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
         if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), model, threads or None, bool(quiet))
+            commands.verify(str(target), model, threads or None, bool(quiet), old)
             os.unlink(name)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
@@ -133,6 +139,7 @@ def decompress(
     rm: Remove = False,
     force: Force = False,
     model: OtherModel = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -148,7 +155,7 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
-        decode = commands.decoder(model, threads or None)
+        decode = commands.decoder(model, threads or None, commands.open_base(base))
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -162,6 +169,7 @@ def decompress(
 def test(
     inputs: Files = None,
     model: OtherModel = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -171,7 +179,8 @@ def test(
     def work(name: str) -> None:
         from nncodec.cli import commands
 
-        packed, size = commands.verify(name, model, threads or None, bool(quiet))
+        old = commands.open_base(base)
+        packed, size = commands.verify(name, model, threads or None, bool(quiet), old)
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)
