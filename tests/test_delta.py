@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from typer.testing import CliRunner
 
 import nncodec
-from nncodec.cli import main
+from nncodec.cli.app import app
 from nncodec.container import BASE_ID_BYTES, read_frames
 from nncodec.errors import BaseFileError, CorruptDataError, NNCodecError
 from nncodec.tensors import delta
@@ -223,28 +224,36 @@ def test_hostile_headers() -> None:
         nncodec.decompress(nameless + archive[len(frame.pack()) :], base=base)
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def cli(*words: str | Path, code: int = 0) -> str:
+    """What a command prints, on either stream; it must exit with ``code``."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_the_commands(tmp_path: Path) -> None:
     base, file = tmp_path / "base.safetensors", tmp_path / "fine.safetensors"
     base.write_bytes(save(tensors()))
     file.write_bytes(save(tensors(0.01)))
     packed = tmp_path / "fine.safetensors.nnc"
-    with_base = ["--base", str(base)]
-    assert main(["compress", "-1", "-q", *with_base, str(file)]) == 0
-    want, _ = file.read_bytes(), file.unlink()
-    assert main(["test", *with_base, str(packed)]) == 0
-    assert main(["info", str(packed)]) == 0
-    assert Base.open(base).id.hex()[:8] in capsys.readouterr().out
-    assert main(["decompress", str(packed)]) == 1
-    assert "needs its base: pass --base FILE" in capsys.readouterr().err
-    assert main(["decompress", "--base", str(packed), str(packed)]) == 1
-    assert "has another base" in capsys.readouterr().err
-    assert main(["decompress", "--base", str(tmp_path / "none"), str(packed)]) == 1
-    assert "cannot use the base" in capsys.readouterr().err
-    assert not file.exists() and len(list(tmp_path.iterdir())) == 2
-    assert main(["decompress", *with_base, str(packed)]) == 0
+    cli("compress", "-l1", "-q", "--base", base, file)
+    want = file.read_bytes()
+    file.unlink()
+    cli("test", "--base", base, packed)
+    assert Base.open(base).id.hex()[:8] in cli("info", packed)
+    for error, words in {
+        "needs its base: pass --base FILE": [],
+        "has another base": ["--base", packed],
+        "cannot use the base": ["--base", tmp_path / "none"],
+    }.items():
+        output = cli("decompress", *words, packed, code=1)
+        assert error in output and len(output.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == [base, packed]
+    cli("decompress", "--base", base, packed)
     assert file.read_bytes() == want
-    assert main(["compress", "-1", "-q", "-f", "--rm", *with_base, str(file)]) == 0
+    cli("compress", "-l1", "-q", "-f", "--rm", "--base", base, file)
     assert not file.exists() and packed.exists()
+    assert cli("compress", "-l1", "-c", "--base", base, base)
 
 
 def test_an_empty_base_file(tmp_path: Path) -> None:
