@@ -65,6 +65,13 @@ class BlockCoder:
 
 def measure_multiply(isa: str, out: int, in_: int, rows: int, seconds: float) -> float: ...
 def measure_bare(isa: str, seconds: float) -> float: ...
+def code_deltas(
+    items: list[tuple[int, int, int, int, int]],
+    base: npt.NDArray[np.uint8],
+    data: npt.NDArray[np.uint8],
+    decode: bool,
+    isa: str,
+) -> bytes: ...
 def code_tensors(
     items: list[tuple[int, int, int, int]], data: npt.NDArray[np.uint8], decode: bool, isa: str
 ) -> bytes: ...

@@ -59,3 +59,7 @@ class FolderError(NNCodecError):
 
 class QuantizationError(NNCodecError, ValueError):
     """Weights cannot be quantised, or not as asked: a target out of reach, an unknown format."""
+
+
+class BaseFileError(NNCodecError):
+    """An archive of deltas needs the very file that it was made against, and was not given it."""

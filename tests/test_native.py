@@ -44,7 +44,16 @@ def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> P
     """The engine's test program with these kernels, compiled side by side."""
     sources = {CORE / f"forward_{name}.cc": flags for name, flags in kernels.items()}
     sources |= {CORE / f"field_{name}.cc": kernels[name] for name in kernels if name in FIELDS}
-    others = ("engine", "isa", "block_coder", "context_mixer", "tensor_coder")
+    others = (
+        "engine",
+        "isa",
+        "block_coder",
+        "context_mixer",
+        "tensor_coder",
+        "delta_coder",
+        "tensor_planes",
+        "tensor_grid",
+    )
     others += tuple(f"field_{part}" for part in FIELD_PARTS)
     sources |= {CORE / f"{name}.cc": [EMULATED] for name in others}
     sources[FOLDER / "test_engine.cc"] = []

@@ -15,6 +15,7 @@ from nncodec.blocks import BLOCK_SIZE
 from nncodec.cli import files, models, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
+    BaseFile,
     Files,
     Force,
     Keep,
@@ -64,6 +65,7 @@ def compress(
     force: Force = False,
     level: Level = DEFAULT_LEVEL,
     model: Model = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -71,7 +73,7 @@ def compress(
 ) -> None:
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
-        decompress(inputs, output, stdout, keep, rm, force, model, threads, quiet, verbose)
+        decompress(inputs, output, stdout, keep, rm, force, model, base, threads, quiet, verbose)
         return
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
@@ -84,7 +86,8 @@ def compress(
             files.check_terminal(force)
         else:
             target = Path(output) if output else files.compressed_name(name, force)
-        encode = commands.encoder(level, model, threads or None)
+        old = commands.open_base(base)
+        encode = commands.encoder(level, model, threads or None, old)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -92,7 +95,7 @@ def compress(
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
         if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), model, threads or None, bool(quiet))
+            commands.verify(str(target), model, threads or None, bool(quiet), old)
             os.unlink(name)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
@@ -109,6 +112,7 @@ def decompress(
     rm: Remove = False,
     force: Force = False,
     model: OtherModel = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -124,7 +128,7 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
-        decode = commands.decoder(model, threads or None)
+        decode = commands.decoder(model, threads or None, commands.open_base(base))
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -138,6 +142,7 @@ def decompress(
 def test(
     inputs: Files = None,
     model: OtherModel = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -147,7 +152,8 @@ def test(
     def work(name: str) -> None:
         from nncodec.cli import commands
 
-        packed, size = commands.verify(name, model, threads or None, bool(quiet))
+        old = commands.open_base(base)
+        packed, size = commands.verify(name, model, threads or None, bool(quiet), old)
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)

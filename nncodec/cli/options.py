@@ -38,6 +38,10 @@ OtherModel = Annotated[
     Optional[str],
     typer.Option("-m", "--model", help="A model outside the search path: its folder."),
 ]
+BaseFile = Annotated[
+    Optional[str],
+    typer.Option("--base", help="The file of tensors that this one was made from: keep it."),
+]
 Threads = Annotated[
     int,
     typer.Option(

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "block_coder.h"
+#include "delta_coder.h"
 #include "engine.h"
 #include "field_coder.h"
 #include "range_coder.h"
@@ -278,6 +279,30 @@ nb::object code_fields(const Items& items, const Bytes& input, bool decode, cons
   return result;
 }
 
+using Deltas = std::vector<std::tuple<int, int, int64_t, int64_t, int>>;
+
+nb::bytes code_deltas(const Deltas& items, const Bytes& base, const Bytes& input, bool decode,
+                      const std::string& isa) {
+  std::vector<nncodec::DeltaItem> list;
+  list.reserve(items.size());
+  for (const auto& [kind, role, rows, cols, mode] : items) {
+    if (mode < 0 || mode > 255) throw std::invalid_argument("a delta's mode must lie in 0..255");
+    list.push_back({read_items({{kind, role, rows, cols}})[0], static_cast<nncodec::DeltaMode>(mode)});
+  }
+  if (!decode && base.shape(0) != input.shape(0)) {
+    throw std::invalid_argument("the base does not fill the chunk");
+  }
+  const std::vector<uint8_t> own(input.data(), input.data() + input.shape(0));
+  const std::vector<uint8_t> other(base.data(), base.data() + base.shape(0));
+  std::vector<uint8_t> out;
+  {
+    nb::gil_scoped_release unlocked;
+    out = decode ? nncodec::decode_deltas(list, other.data(), other.size(), own.data(), own.size(), isa)
+                 : nncodec::encode_deltas(list, other.data(), own.data(), own.size(), isa);
+  }
+  return nb::bytes(out.data(), out.size());
+}
+
 nb::dict stage_seconds(nncodec::Engine& self) {
   const char* const names[] = {"products", "attention", "norms", "counts", "coding"};
   static_assert(std::size(names) == nncodec::kStages);
@@ -364,5 +389,7 @@ NB_MODULE(_core, m) {
         nb::arg("odd_index"));
   m.def("code_fields", &code_fields, nb::arg("items"), nb::arg("data").noconvert(),
         nb::arg("decode"), nb::arg("isa"));
+  m.def("code_deltas", &code_deltas, nb::arg("items"), nb::arg("base").noconvert(),
+        nb::arg("data").noconvert(), nb::arg("decode"), nb::arg("isa"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../nncodec/csrc/block_coder.h"
+#include "../../nncodec/csrc/delta_coder.h"
 #include "../../nncodec/csrc/engine.h"
 #include "../../nncodec/csrc/field_coder.h"
 #include "../../nncodec/csrc/range_coder.h"
@@ -250,6 +251,47 @@ bool tensors_travel() {
   return true;
 }
 
+// Numbers near those of a base, far from them, and any bits; payloads that are damaged, and any bytes.
+bool deltas_travel() {
+  const std::vector<DeltaItem> items = {
+      {{TensorKind::kFloat32, 1, 27, 19}, DeltaMode::kMoved},   {{TensorKind::kBytes, 0, 1, 5}, DeltaMode::kGiven},
+      {{TensorKind::kFloat16, 2, 5, 11}, DeltaMode::kMoved},    {{TensorKind::kBFloat16, 3, 40, 20}, DeltaMode::kMoved},
+      {{TensorKind::kFloat8E4M3, 4, 9, 6}, DeltaMode::kMoved},  {{TensorKind::kFloat8E5M2, 5, 6, 1}, DeltaMode::kGiven},
+      {{TensorKind::kBytes, 0, 1, 300}, DeltaMode::kEqual},     {{TensorKind::kInt8, 6, 18, 18}, DeltaMode::kMoved},
+      {{TensorKind::kUInt8, 7, 3, 20}, DeltaMode::kGiven},      {{TensorKind::kFloat32, 255, 1, 1}, DeltaMode::kMoved},
+  };
+  std::size_t size = 0, equal = 0;
+  for (const DeltaItem& item : items) {
+    if (item.mode == DeltaMode::kEqual) equal = size;
+    size += static_cast<std::size_t>(item_bytes(item.tensor));
+  }
+  for (int most : {0, 1, 9, 255}) {
+    std::vector<uint8_t> base(size), chunk(size);
+    for (uint8_t& byte : base) byte = static_cast<uint8_t>(draw(0, 255));
+    for (std::size_t i = 0; i < size; ++i) {
+      chunk[i] = i >= equal && i < equal + 300 ? base[i] : static_cast<uint8_t>(base[i] ^ draw(0, most));
+    }
+    const std::vector<uint8_t> payload = encode_deltas(items, base.data(), chunk.data(), size, "portable");
+    for (const std::string& isa : available_isas()) {
+      if (encode_deltas(items, base.data(), chunk.data(), size, isa) != payload) return false;
+      if (decode_deltas(items, base.data(), size, payload.data(), payload.size(), isa) != chunk) return false;
+    }
+    for (int i = 0; i < 20; ++i) {
+      std::vector<uint8_t> broken = payload;
+      broken[static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1))] ^= 0x55;
+      if (i % 4 == 0) {
+        for (uint8_t& byte : broken) byte = static_cast<uint8_t>(draw(0, 255));
+      }
+      broken.resize(broken.size() - static_cast<std::size_t>(draw(0, 3)));
+      try {
+        decode_deltas(items, base.data(), size, broken.data(), broken.size(), "portable");
+      } catch (const PayloadError&) {
+      }
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -265,6 +307,7 @@ int main(int argc, char** argv) {
   };
   if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
   if (!fields_travel()) return std::puts("fields do not travel"), 1;
+  if (!deltas_travel()) return std::puts("deltas do not travel"), 1;
   for (const Model& model : models) {
     if (!blocks_travel(model)) return std::puts("a block does not travel"), 1;
     for (int lanes : {1, 3, 17, 40}) {
