@@ -10,7 +10,8 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (coded and mixed only: varint lanes, varint prefix)
               (mixed and contexts only: varint table_bits)
               (transformed only: varint coded_size)
-              (tensors and fields only: varint items, then for each: dtype[1] role[1] varint rows, varint cols)
+              (tensors and fields only: varint items,
+               then for each: dtype[1] role[1] varint rows, varint cols)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
