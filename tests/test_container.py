@@ -34,6 +34,7 @@ from nncodec.blocks import (
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import (
     MAX_TOTAL,
+    WITH_ITEMS,
     WITH_MODEL,
     WITH_TABLE,
     WITH_TRANSFORM,
@@ -225,7 +226,7 @@ def frames(draw: st.DrawFn) -> Frame:
         payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
-        items = draw(items_of(size)) if kind == Kind.TENSORS else ()
+        items = draw(items_of(size)) if kind in WITH_ITEMS else ()
         blocks.append(Block(kind, size, payload, checksum, geometry, transform, shorter, items))
     coded = any(block.kind in WITH_MODEL for block in blocks)
     model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
@@ -271,7 +272,7 @@ REJECTED = {
     "reserved flag": (forge(b"\x00\x00", flags=2), "reserved flags are set \\(0x02\\)"),
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
-    "unknown kind": (forge(b"\x03\x03\x06" + STORED_ROW[1:]), "kind 6 is unknown"),
+    "unknown kind": (forge(b"\x03\x03\x0f" + STORED_ROW[1:]), "kind 15 is unknown"),
     "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 15 is unknown"),
     "longer varint than needed": (forge(b"\x80\x00\x00"), "not in its shortest form"),
     "padded varint": (forge(b"\x03\x83\x80\x00" + STORED_ROW), "not in its shortest form"),
@@ -348,8 +349,8 @@ REJECTED = {
     "unknown transform": (forge(2 * varint(9) + transformed(4, contexts_row(1), 9)), "transform 4"),
     "transform 15": (forge(2 * varint(9) + transformed(15, contexts_row(1), 9)), "transform 15"),
     "unknown kind, transformed": (
-        forge(b"\x03\x03\x16" + STORED_ROW[1:]),
-        "kind 6 is unknown",
+        forge(b"\x03\x03\x1f" + STORED_ROW[1:]),
+        "kind 15 is unknown",
     ),
     "stored and transformed": (
         forge(b"\x03\x03" + transformed(1, STORED_ROW, 3)),

@@ -1,4 +1,4 @@
-"""The fast coder of tensors: C++ of every instruction set and its twin, whole files, damage, sizes."""
+"""The fast coder of tensors: C++ of every instruction set and its twin, files, damage, sizes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import Item
 
 Items = list[Item]
+SHAPES = [(1, 1), (14, 23), (1, 300), (9, 129), (300, 1), (3, 1100), (1, 5000)]
 
 
 def both_ways(items: Items, data: bytes) -> bytes:
@@ -38,9 +39,7 @@ def both_ways(items: Items, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: d.name)
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (14, 23), (1, 300), (9, 129), (300, 1), (3, 1100), (1, 5000)]
-)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_twin_agrees(dtype: Dtype, shape: tuple[int, int]) -> None:
     data = as_dtype(normal(*shape), dtype)
     payload = both_ways([Item(dtype, 7, *shape)], data)
@@ -59,16 +58,13 @@ def test_what_is_strange(dtype: Dtype) -> None:
     values[34:37].view(np.uint32)[:] &= 0xFFFF0000
     values[38:] = 0
     with np.errstate(over="ignore", invalid="ignore"):
-        both_ways(
-            [Item(dtype, 1, 40, 160)],
-            as_dtype(
-                np.nan_to_num(values, nan=7) if dtype in (Dtype.I8, Dtype.U8) else values, dtype
-            ),
-        )
+        if dtype in (Dtype.I8, Dtype.U8):
+            values = np.nan_to_num(values, nan=7)
+        both_ways([Item(dtype, 1, 40, 160)], as_dtype(values, dtype))
 
 
 def test_many_items() -> None:
-    """Of all dtypes, with bytes between them, too small to be coded, noise, and one like another."""
+    """Of all dtypes, with bytes between them, too small to be coded, noise, one like another."""
     noise = random.Random(1).randbytes(4000)
     one = normal(50, 64)
     parts = [
@@ -156,7 +152,7 @@ def outcome(items: Items, payload: bytes, isa: str) -> bytes | None:
 
 def test_damaged_payloads() -> None:
     """Never a crash; an error, or other bytes, which the checksum of the block finds."""
-    items, data, payload = sample()
+    items, _, payload = sample()
     rng = random.Random(7)
     rejected = 0
     for at in {*range(400), *rng.sample(range(len(payload)), 600)}:
@@ -177,7 +173,7 @@ def test_damaged_payloads() -> None:
 
 
 def test_the_twin_rejects_damage_too() -> None:
-    items, data, payload = sample()
+    items, _, payload = sample()
     rng = random.Random(5)
     for at in (*range(0, 60, 3), *rng.sample(range(len(payload)), 10)):
         broken = bytearray(payload)

@@ -14,13 +14,16 @@ struct Cluster {
   int64_t gain = 0;  // of merging with the next one
 };
 
-uint64_t total(const Histogram& counts) { return std::accumulate(counts.begin(), counts.end(), uint64_t{0}); }
+uint64_t total(const Histogram& counts) {
+  return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+}
 
 // What the units' choice of a class costs, but for a term that is the same for all clusters.
 int64_t choice(uint32_t units) { return units < 2 ? 0 : int64_t{units} * log2_fixed(units); }
 
 int64_t cost_of(const Cell& cell) {
-  return static_cast<int64_t>(std::min(coded_cost(cell.counts), total(cell.counts) << 19)) - choice(cell.units);
+  return static_cast<int64_t>(std::min(coded_cost(cell.counts), total(cell.counts) << 19)) -
+         choice(cell.units);
 }
 
 Cell merged(const Cell& a, const Cell& b) {
@@ -45,8 +48,9 @@ class Merger {
 
   void run(std::size_t most) {
     while (clusters_.size() > 1) {
-      const auto best = std::max_element(clusters_.begin(), clusters_.end() - 1,
-                                         [](const Cluster& a, const Cluster& b) { return a.gain < b.gain; });
+      const auto best =
+          std::max_element(clusters_.begin(), clusters_.end() - 1,
+                           [](const Cluster& a, const Cluster& b) { return a.gain < b.gain; });
       if (best->gain == kNever || (best->gain <= 0 && clusters_.size() <= most)) break;
       Cluster& next = *(best + 1);
       best->cost += next.cost - best->gain;
@@ -66,7 +70,8 @@ class Merger {
 
   int64_t gain(std::size_t i) const {
     if (i + 1 >= clusters_.size() || clusters_[i].sum.family != clusters_[i + 1].sum.family) return kNever;
-    return clusters_[i].cost + clusters_[i + 1].cost - cost_of(merged(clusters_[i].sum, clusters_[i + 1].sum));
+    return clusters_[i].cost + clusters_[i + 1].cost -
+           cost_of(merged(clusters_[i].sum, clusters_[i + 1].sum));
   }
 
   std::vector<Cluster> clusters_;

@@ -11,13 +11,13 @@ namespace nncodec {
 
 namespace {
 
-constexpr int64_t kSample = 4096;       // elements that a window is chosen by
-constexpr int kOctaves = 11;            // of a window, where they hold all but 1/kFar of the sample
+constexpr int64_t kSample = 4096;  // elements that a window is chosen by
+constexpr int kOctaves = 11;       // of a window, where they hold all but 1/kFar of the sample
 constexpr int kFar = 200, kAbove = 2000;
-constexpr int64_t kSmall = 2048;        // elements; smaller items are counted together
-constexpr int64_t kLeastCopied = 64;    // bytes of a unit that is looked up
-constexpr int64_t kLookedAt = 32;       // bytes of it that are hashed
-constexpr int64_t kSampledPiece = 64;   // bytes of a unit that tell whether a plane is noise
+constexpr int64_t kSmall = 2048;       // elements; smaller items are counted together
+constexpr int64_t kLeastCopied = 64;   // bytes of a unit that is looked up
+constexpr int64_t kLookedAt = 32;      // bytes of it that are hashed
+constexpr int64_t kSampledPiece = 64;  // bytes of a unit that tell whether a plane is noise
 constexpr int kScales = 256, kPlaneFamily = 256;
 
 // Four counts a symbol, so that equal neighbours do not wait for each other.
@@ -44,9 +44,7 @@ struct Tally {
 // The bits of eight bytes of elements but their signs.
 uint64_t unsigned_mask(const ItemShape& shape) {
   if (!shape.has_sign()) return ~uint64_t{0};
-  return shape.bytes == 1   ? 0x7F7F7F7F7F7F7F7F
-         : shape.bytes == 2 ? 0x7FFF7FFF7FFF7FFF
-                            : 0x7FFFFFFF7FFFFFFF;
+  return shape.bytes == 1 ? 0x7F7F7F7F7F7F7F7F : shape.bytes == 2 ? 0x7FFF7FFF7FFF7FFF : 0x7FFFFFFF7FFFFFFF;
 }
 
 // `size` bytes, at most eight; the others are zeros.
@@ -62,7 +60,8 @@ uint64_t load(const uint8_t* data, int64_t size) {
 
 class Chooser {
  public:
-  Chooser(const std::vector<ItemShape>& shapes, const uint8_t* chunk, const FieldKernels& kernels, Planes& planes)
+  Chooser(const std::vector<ItemShape>& shapes, const uint8_t* chunk, const FieldKernels& kernels,
+          Planes& planes)
       : shapes_(shapes), chunk_(chunk), kernels_(kernels), planes_(planes) {
     int64_t units = 0;
     for (const ItemShape& s : shapes) units += s.units;
@@ -131,7 +130,8 @@ class Chooser {
       }
       const auto hash = static_cast<uint32_t>(mixed >> 32);
       std::size_t at_hash = hash & (recent_.size() - 1);
-      while (recent_[at_hash].unit != kNone && recent_[at_hash].hash != hash) at_hash = (at_hash + 1) & (recent_.size() - 1);
+      while (recent_[at_hash].unit != kNone && recent_[at_hash].hash != hash)
+        at_hash = (at_hash + 1) & (recent_.size() - 1);
       const uint32_t slot = recent_[at_hash].unit;
       if (item.coded && slot != kNone && same(places_[slot], place, mask)) {
         const auto at = static_cast<std::size_t>(u);
@@ -140,7 +140,8 @@ class Chooser {
           item.flipped.resize(static_cast<std::size_t>(s.units));
         }
         item.copies[at] = number - slot;
-        item.flipped[at] = std::memcmp(places_[slot].data, place.data, place.elements * static_cast<std::size_t>(s.bytes)) != 0;
+        item.flipped[at] = std::memcmp(places_[slot].data, place.data,
+                                       place.elements * static_cast<std::size_t>(s.bytes)) != 0;
       }
       recent_[at_hash] = {hash, number};
     }
@@ -165,7 +166,9 @@ class Chooser {
       if (own != 0) ++seen[own], ++count;
     }
     int top = 255;
-    for (int64_t above = seen[255]; top > 1 && above * kAbove <= count; above += seen[static_cast<std::size_t>(top)]) --top;
+    for (int64_t above = seen[255]; top > 1 && above * kAbove <= count;
+         above += seen[static_cast<std::size_t>(top)])
+      --top;
     int64_t below = 0;
     for (int e = 1; e <= top - kOctaves; ++e) below += seen[static_cast<std::size_t>(e)];
     return {top, below * kFar > count ? 2 : 16 - kOctaves};
@@ -202,26 +205,29 @@ class Chooser {
     }
     if (s.windowed()) {
       item.escapes = static_cast<uint32_t>(escapes_[i].size());
-      plane(i, kNibbles, [&](int64_t u) { return planes_.of(i).nibbles + u * nibble_bytes(s.unit); },
-            [&](int64_t u) { return nibble_bytes(s.length(u)); }, [](int64_t) { return true; });
+      plane(
+          i, kNibbles, [&](int64_t u) { return planes_.of(i).nibbles + u * nibble_bytes(s.unit); },
+          [&](int64_t u) { return nibble_bytes(s.length(u)); }, [](int64_t) { return true; });
     }
     const auto at = [&](uint8_t* data) { return [data, &s](int64_t u) { return data + u * s.unit; }; };
     const auto length = [&](int64_t u) { return s.length(u); };
     const auto wide = [&](int64_t u) { return item.narrow_of(u) == kWide; };
     if (s.kind == TensorKind::kFloat32) {
       plane(i, kMiddle, at(planes_.of(i).middle), length, wide);
-      plane(i, kNarrowMiddle, at(planes_.of(i).middle), length, [&](int64_t u) { return item.narrow_of(u) == kThreeBits; });
+      plane(i, kNarrowMiddle, at(planes_.of(i).middle), length,
+            [&](int64_t u) { return item.narrow_of(u) == kThreeBits; });
     }
     if (planes_.of(i).low != nullptr && s.bytes > 1) {
-      if (s.kind == TensorKind::kFloat32 || s.kind == TensorKind::kFloat16) plane(i, kLow, at(planes_.of(i).low), length, wide);
+      if (s.kind == TensorKind::kFloat32 || s.kind == TensorKind::kFloat16)
+        plane(i, kLow, at(planes_.of(i).low), length, wide);
     }
   }
 
   void keep_escapes(std::size_t i, int64_t u) {
     const ItemShape& s = shapes_[i];
     uint16_t places[kMostUnit];
-    const std::size_t count =
-        kernels_.find_escapes(planes_.of(i).symbols + u * s.unit, static_cast<std::size_t>(s.length(u)), places);
+    const std::size_t count = kernels_.find_escapes(planes_.of(i).symbols + u * s.unit,
+                                                    static_cast<std::size_t>(s.length(u)), places);
     for (std::size_t k = 0; k < count; ++k) escapes_[i].push_back(exponent(s, u * s.unit + places[k]));
   }
 
@@ -241,7 +247,8 @@ class Chooser {
     if (s.kind == TensorKind::kBFloat16) kernels_.split_bfloat16(from, n, window, p.symbols + at, nibbles);
     if (s.kind == TensorKind::kFloat16) kernels_.split_float16(from, n, p.symbols + at, p.low + at);
     if (s.kind != TensorKind::kFloat32) return;
-    const uint32_t any = kernels_.split_float32(from, n, window, p.symbols + at, nibbles, p.middle + at, p.low + at);
+    const uint32_t any =
+        kernels_.split_float32(from, n, window, p.symbols + at, nibbles, p.middle + at, p.low + at);
     if ((any & 0x1FFF) != 0) return;
     ItemPlan& item = plan_.items[i];
     if (item.narrow.empty()) item.narrow.resize(static_cast<std::size_t>(s.units));
@@ -255,7 +262,8 @@ class Chooser {
       case TensorKind::kFloat32:
       case TensorKind::kBFloat16:
       case TensorKind::kFloat8E4M3:
-        return static_cast<int>(kernels_.sum_magnitudes(symbols, static_cast<std::size_t>(n)) / (2 * count));
+        return static_cast<int>(kernels_.sum_magnitudes(symbols, static_cast<std::size_t>(n)) /
+                                (2 * count));
       case TensorKind::kFloat16:
       case TensorKind::kFloat8E5M2:
         return static_cast<int>(kernels_.sum_magnitudes(symbols, static_cast<std::size_t>(n)) / count);
@@ -263,7 +271,8 @@ class Chooser {
         const uint64_t mean = kernels_.sum_distances(symbols, static_cast<std::size_t>(n)) * 16 / count;
         return static_cast<int>(log2_fixed(static_cast<uint32_t>(mean) + 1) >> 14);
       }
-      default: return 0;
+      default:
+        return 0;
     }
   }
 
@@ -285,7 +294,9 @@ class Chooser {
       sampled += n;
     }
     // Of so few bytes even noise seems to have less than eight bits each.
-    if (entropy(sample.sum()) + (uint64_t{256} << 16) > static_cast<uint64_t>(sampled) * ((8 << 16) - (1 << 12))) return;
+    if (entropy(sample.sum()) + (uint64_t{256} << 16) >
+        static_cast<uint64_t>(sampled) * ((8 << 16) - (1 << 12)))
+      return;
     for (int64_t u = 0; u < s.units; ++u) {
       if (!plan_.items[i].copied(u) && kept(u)) all.add(at(u), length(u));
     }
@@ -337,7 +348,7 @@ class Chooser {
   std::vector<std::array<uint32_t, kPlanes>> plane_cells_;
   std::vector<Place> places_;
   std::vector<std::vector<uint8_t>> escapes_;  // of each item
-  std::vector<Recent> recent_;  // a hash table with open addresses
+  std::vector<Recent> recent_;                 // a hash table with open addresses
 };
 
 }  // namespace

@@ -48,20 +48,23 @@ class Reader {
   const uint8_t *at_, *end_;
 };
 
-void put_coded(const Streams& streams, const Plan& plan, const FieldKernels& kernels, std::vector<uint8_t>& out) {
+void put_coded(const Streams& streams, const Plan& plan, const FieldKernels& kernels,
+               std::vector<uint8_t>& out) {
   // At most a word a symbol.
   const std::size_t most = streams.coded_bytes + kRansSlack;
-  const std::unique_ptr<uint16_t[]> words(new uint16_t[most]);
+  static thread_local KeptMemory kept;
+  auto* const words = kept.room<uint16_t>(most);
   RansWriter writer;
   std::fill_n(writer.states, kRansLanes, kRansLow);
-  writer.next = words.get() + most;
+  writer.next = words + most;
   RansSymbols symbols;
   for (std::size_t t = plan.tables.size(); t-- > 0;) {
     fill(plan.tables[t], symbols);
     const std::vector<Run>& runs = streams.coded[t];
-    for (auto run = runs.rbegin(); run != runs.rend(); ++run) kernels.encode(symbols, run->data, run->size, writer);
+    for (auto run = runs.rbegin(); run != runs.rend(); ++run)
+      kernels.encode(symbols, run->data, run->size, writer);
   }
-  const auto count = static_cast<std::size_t>(words.get() + most - writer.next);
+  const auto count = static_cast<std::size_t>(words + most - writer.next);
   put_number(out, count);
   const auto bytes = [&](const void* from, std::size_t size) {
     const auto* first = static_cast<const uint8_t*>(from);
@@ -87,7 +90,8 @@ void take_coded(Reader& payload, const Streams& streams, const Plan& plan, const
       if (!kernels.decode(slots, run.data, run.size, reader)) throw PayloadError("payload ends too early");
     }
   }
-  if (reader.next != reader.end || std::any_of(reader.states, reader.states + kRansLanes, [](uint32_t x) { return x != kRansLow; })) {
+  if (reader.next != reader.end ||
+      std::any_of(reader.states, reader.states + kRansLanes, [](uint32_t x) { return x != kRansLow; })) {
     throw PayloadError("payload is damaged");
   }
 }
@@ -95,7 +99,8 @@ void take_coded(Reader& payload, const Streams& streams, const Plan& plan, const
 // Planes back to elements.
 class Joiner {
  public:
-  Joiner(const std::vector<ItemShape>& shapes, const Plan& plan, Planes& planes, const FieldKernels& kernels, uint8_t* chunk)
+  Joiner(const std::vector<ItemShape>& shapes, const Plan& plan, Planes& planes,
+         const FieldKernels& kernels, uint8_t* chunk)
       : shapes_(shapes), plan_(plan), planes_(planes), kernels_(kernels), chunk_(chunk) {
     for (const ItemShape& s : shapes) {
       for (int64_t u = 0; u < s.units; ++u) begins_.push_back(s.begin + u * s.unit * s.bytes);
@@ -116,7 +121,8 @@ class Joiner {
           if (s.windowed()) put_escapes(i, u, escape);
         }
       }
-      if (escape != planes_.of(i).escapes + plan_.items[i].escapes) throw PayloadError("exponents are left over");
+      if (escape != planes_.of(i).escapes + plan_.items[i].escapes)
+        throw PayloadError("exponents are left over");
     }
   }
 
@@ -160,8 +166,8 @@ class Joiner {
     const ItemShape& s = shapes_[i];
     const auto left = static_cast<std::size_t>(planes_.of(i).escapes + plan_.items[i].escapes - escape);
     uint16_t places[kMostUnit];
-    const std::size_t count =
-        kernels_.find_escapes(planes_.of(i).symbols + u * s.unit, static_cast<std::size_t>(s.length(u)), places);
+    const std::size_t count = kernels_.find_escapes(planes_.of(i).symbols + u * s.unit,
+                                                    static_cast<std::size_t>(s.length(u)), places);
     if (count > left) throw PayloadError("exponents are missing");
     for (std::size_t k = 0; k < count; ++k, ++escape) {
       uint8_t* last = chunk_ + s.begin + (u * s.unit + places[k] + 1) * s.bytes - 2;
@@ -228,8 +234,17 @@ void decode_fields(const std::vector<TensorItem>& items, const uint8_t* payload,
   planes.add_sparse(shapes, plan);
   const Streams streams = streams_of(shapes, plan, planes, chunk);
   if (streams.coded_bytes > 0) take_coded(reader, streams, plan, kernels);
-  if (reader.left() != streams.plain_bytes) throw PayloadError("payload has another length than its plan says");
-  for (const Run& run : streams.plain) std::memcpy(run.data, reader.take(run.size), run.size);
+  if (reader.left() != streams.plain_bytes)
+    throw PayloadError("payload has another length than its plan says");
+  for (const Run& run : streams.plain) {
+    const uint8_t* const from = reader.take(run.size);
+    // Whole planes are only read from here on, so they may stay where they are.
+    if (run.plane != nullptr) {
+      *run.plane = const_cast<uint8_t*>(from);
+    } else {
+      std::memcpy(run.data, from, run.size);
+    }
+  }
   Joiner(shapes, plan, planes, kernels, chunk).run();
 }
 

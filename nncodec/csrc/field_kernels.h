@@ -48,8 +48,8 @@ struct FieldKernels {
   // Elements to planes and back; a nibble plane has two elements a byte, the first one low.
   void (*split_bfloat16)(const uint8_t* from, std::size_t n, Window, uint8_t* symbols, uint8_t* nibbles);
   // Returns the disjunction of all low halves.
-  uint32_t (*split_float32)(const uint8_t* from, std::size_t n, Window, uint8_t* symbols,
-                            uint8_t* nibbles, uint8_t* middle, uint8_t* low);
+  uint32_t (*split_float32)(const uint8_t* from, std::size_t n, Window, uint8_t* symbols, uint8_t* nibbles,
+                            uint8_t* middle, uint8_t* low);
   void (*split_float16)(const uint8_t* from, std::size_t n, uint8_t* symbols, uint8_t* low);
   void (*join_bfloat16)(const uint8_t* symbols, const uint8_t* nibbles, std::size_t n, int top,
                         uint8_t* to);

@@ -51,8 +51,8 @@ void split_bfloat16(const uint8_t* __restrict from, std::size_t n, Window window
 }
 
 uint32_t split_float32(const uint8_t* __restrict from, std::size_t n, Window window,
-                       uint8_t* __restrict symbols, uint8_t* __restrict nibbles,
-                       uint8_t* __restrict middle, uint8_t* __restrict low) {
+                       uint8_t* __restrict symbols, uint8_t* __restrict nibbles, uint8_t* __restrict middle,
+                       uint8_t* __restrict low) {
   uint8_t upper[2 * kPiece];
   uint32_t any = 0;
   for (std::size_t at = 0; at < n; at += kPiece) {
@@ -90,8 +90,11 @@ inline void join_upper(const uint8_t* __restrict symbols, const uint8_t* __restr
   const auto shift = static_cast<uint16_t>(top - 15);
   for (std::size_t i = 0; i < n; ++i) {
     const uint16_t symbol = symbols[i], slot = symbol >> 3 & 15;
-    const auto exponent = static_cast<uint16_t>(slot < 2 ? uint16_t{0} : static_cast<uint16_t>(slot + shift));
-    store_at(to, i, static_cast<uint16_t>((symbol & 128) << 8 | (exponent & 255) << 7 | (symbol & 7) << 4 | wide[i]));
+    const auto exponent =
+        static_cast<uint16_t>(slot < 2 ? uint16_t{0} : static_cast<uint16_t>(slot + shift));
+    store_at(
+        to, i,
+        static_cast<uint16_t>((symbol & 128) << 8 | (exponent & 255) << 7 | (symbol & 7) << 4 | wide[i]));
   }
 }
 
@@ -109,8 +112,9 @@ void join_float32(const uint8_t* __restrict symbols, const uint8_t* __restrict n
     const std::size_t m = n - at < kPiece ? n - at : kPiece;
     join_upper(symbols + at, nibbles + at / 2, m, top, upper);
     for (std::size_t i = 0; i < m; ++i) {
-      store_at(to + 4 * at, i, static_cast<uint32_t>(load_at<uint16_t>(upper, i)) << 16 |
-                                   static_cast<uint32_t>(middle[at + i]) << 8 | low[at + i]);
+      store_at(to + 4 * at, i,
+               static_cast<uint32_t>(load_at<uint16_t>(upper, i)) << 16 |
+                   static_cast<uint32_t>(middle[at + i]) << 8 | low[at + i]);
     }
   }
 }
@@ -186,8 +190,17 @@ uint64_t sum_distances(const uint8_t* symbols, std::size_t n) {
 }  // namespace
 
 extern const FieldKernels field_kernels;
-const FieldKernels field_kernels = {
-    NNCODEC_NAME(NNCODEC_NAMESPACE), rans_decode,   rans_encode,  split_bfloat16, split_float32,  split_float16,
-    join_bfloat16,                   join_float32,  join_float16, find_escapes,   sum_magnitudes, sum_distances};
+const FieldKernels field_kernels = {NNCODEC_NAME(NNCODEC_NAMESPACE),
+                                    rans_decode,
+                                    rans_encode,
+                                    split_bfloat16,
+                                    split_float32,
+                                    split_float16,
+                                    join_bfloat16,
+                                    join_float32,
+                                    join_float16,
+                                    find_escapes,
+                                    sum_magnitudes,
+                                    sum_distances};
 
 }  // namespace nncodec::NNCODEC_NAMESPACE

@@ -68,11 +68,14 @@ class PlanRun {
 
   uint8_t table(FollowingBit* nodes, uint8_t value) {
     const int got = code_tree(coder_, nodes, class_bits_, value);
-    if (got > static_cast<int>(plan_.tables.size())) throw PayloadError("the plan names a table that it has not");
+    if (got > static_cast<int>(plan_.tables.size()))
+      throw PayloadError("the plan names a table that it has not");
     return static_cast<uint8_t>(got);
   }
 
-  void plane(ItemPlan& item, Plane which) { item.planes[which] = table(code_.planes[which], item.planes[which]); }
+  void plane(ItemPlan& item, Plane which) {
+    item.planes[which] = table(code_.planes[which], item.planes[which]);
+  }
 
   static bool is_uniform(const ItemPlan& item) {
     int first = -1;

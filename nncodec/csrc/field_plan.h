@@ -10,17 +10,17 @@
 
 namespace nncodec {
 
-constexpr int kMostTables = 63;  // 0 is no table: bytes as they are
+constexpr int kMostTables = 63;      // 0 is no table: bytes as they are
 constexpr int64_t kMostUnit = 4096;  // elements
 constexpr int64_t kLeastCoded = 32;  // elements; items of fewer are kept as they are
 
 // Elements of an item are taken in units: rows, where they are of a handy length.
 struct ItemShape {
   TensorKind kind;
-  int bytes;            // an element
+  int bytes;  // an element
   int64_t elements, unit, units;
-  int64_t begin;        // of its first byte in the chunk
-  int64_t first_unit;   // its number in the chunk
+  int64_t begin;       // of its first byte in the chunk
+  int64_t first_unit;  // its number in the chunk
 
   int64_t length(int64_t u) const { return u + 1 < units ? unit : elements - u * unit; }
   bool windowed() const { return kind == TensorKind::kFloat32 || kind == TensorKind::kBFloat16; }
@@ -40,16 +40,18 @@ enum Narrow : uint8_t { kWide, kThreeBits, kNothing };
 
 struct ItemPlan {
   bool coded = false;
-  uint8_t top = 0;                // of the window
-  uint32_t escapes = 0;           // exponents outside of it
-  std::vector<uint8_t> classes;   // of each unit's symbols: 1 + table, or 0
-  std::vector<uint32_t> copies;   // how many units back the unit's equal lies, 0 for none; or empty
-  std::vector<uint8_t> flipped;   // whether the copy differs in signs
-  std::vector<uint8_t> narrow;    // of each unit; or empty
-  uint8_t planes[kPlanes] = {};   // 1 + table, or 0
+  uint8_t top = 0;               // of the window
+  uint32_t escapes = 0;          // exponents outside of it
+  std::vector<uint8_t> classes;  // of each unit's symbols: 1 + table, or 0
+  std::vector<uint32_t> copies;  // how many units back the unit's equal lies, 0 for none; or empty
+  std::vector<uint8_t> flipped;  // whether the copy differs in signs
+  std::vector<uint8_t> narrow;   // of each unit; or empty
+  uint8_t planes[kPlanes] = {};  // 1 + table, or 0
 
   bool copied(int64_t u) const { return !copies.empty() && copies[static_cast<std::size_t>(u)] != 0; }
-  uint8_t narrow_of(int64_t u) const { return narrow.empty() ? uint8_t{kWide} : narrow[static_cast<std::size_t>(u)]; }
+  uint8_t narrow_of(int64_t u) const {
+    return narrow.empty() ? uint8_t{kWide} : narrow[static_cast<std::size_t>(u)];
+  }
 };
 
 struct Plan {

@@ -65,18 +65,83 @@ inline __m256i look_up_4_wide(const uint64_t* table, const uint8_t* symbols) {
 }
 
 inline __m256i look_up_8(const uint32_t* table, const uint32_t* index) {
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(look_up(table, index)), look_up(table, index + 4), 1);
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(look_up(table, index)), look_up(table, index + 4),
+                                 1);
+}
+
+constexpr int kQuarters = kRansLanes / 8;
+
+// For each set of lanes: where each lane's word is among the words read (spread), and which lane each
+// word comes from, the last word last (gathered); a byte a lane.
+struct LaneOrders {
+  uint64_t spread[256], gathered[256];
+};
+constexpr LaneOrders lane_orders() {
+  LaneOrders orders{};
+  for (int mask = 0; mask < 256; ++mask) {
+    int count = 0, put = 7;
+    for (int lane = 0; lane < 8; ++lane) {
+      orders.spread[mask] |= static_cast<uint64_t>(count) << (8 * lane);
+      count += mask >> lane & 1;
+    }
+    for (int lane = 7; lane >= 0; --lane) {
+      if (mask >> lane & 1) orders.gathered[mask] |= static_cast<uint64_t>(lane) << (8 * put--);
+    }
+  }
+  return orders;
+}
+constexpr LaneOrders kLaneOrders = lane_orders();
+
+// Pairs of lanes 0 1 4 5 2 3 6 7, as a shuffle within halves leaves them, in their order.
+inline __m256i in_order(__m256 v) { return _mm256_permute4x64_epi64(_mm256_castps_si256(v), 0xD8); }
+
+inline __m256i order_of(const uint64_t& order) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(&order)));
+}
+
+inline std::size_t decode_groups(const RansSlots& slots, uint8_t* symbols, std::size_t n, RansReader& r) {
+  __m256i x[kQuarters];
+  for (int v = 0; v < kQuarters; ++v) {
+    x[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r.states + 8 * v));
+  }
+  const __m256i low_slot = _mm256_set1_epi32(kFrequencyTotal - 1), low = _mm256_set1_epi32(kRansLow);
+  const __m256i bytes = _mm256_set1_epi32(255);
+  const uint8_t* next = r.next;
+  std::size_t i = 0;
+  for (; i + kRansLanes <= n && r.end - next >= 2 * kRansLanes; i += kRansLanes) {
+    __m256i out[kQuarters];
+    for (int v = 0; v < kQuarters; ++v) {
+      alignas(32) uint32_t index[8];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(index), _mm256_and_si256(x[v], low_slot));
+      const __m256i slot = look_up_8(slots.of, index);
+      out[v] = _mm256_and_si256(slot, bytes);
+      const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(slot, 8), low_slot);
+      const __m256i y =
+          _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(x[v], kFrequencyBits)),
+                           _mm256_srli_epi32(slot, 20));
+      const __m256i empty = _mm256_cmpgt_epi32(low, y);
+      const auto mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(empty)));
+      const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(next)));
+      const __m256i own = _mm256_permutevar8x32_epi32(words, order_of(kLaneOrders.spread[mask]));
+      x[v] = _mm256_blendv_epi8(y, _mm256_or_si256(_mm256_slli_epi32(y, 16), own), empty);
+      next += 2 * __builtin_popcount(mask);
+    }
+    static_assert(kQuarters == 4);
+    const __m256i pairs =
+        _mm256_packus_epi16(_mm256_packus_epi32(out[0], out[1]), _mm256_packus_epi32(out[2], out[3]));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(symbols + i), _mm256_permutevar8x32_epi32(pairs, order));
+  }
+  r.next = next;
+  for (int v = 0; v < kQuarters; ++v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(r.states + 8 * v), x[v]);
+  }
+  return i;
 }
 
 #endif
 
 #if defined(__AVX512F__)
-
-inline __m512i look_up_16(const uint32_t* table, __m512i index) {
-  alignas(64) uint32_t i[16];
-  _mm512_store_si512(i, index);
-  return _mm512_inserti64x4(_mm512_castsi256_si512(look_up_8(table, i)), look_up_8(table, i + 8), 1);
-}
 
 inline __m512i look_up_8_wide(const uint64_t* table, const uint8_t* symbols) {
   return _mm512_inserti64x4(_mm512_castsi256_si512(look_up_4_wide(table, symbols)),
@@ -86,31 +151,6 @@ inline __m512i look_up_8_wide(const uint64_t* table, const uint8_t* symbols) {
 constexpr int kVectors = kRansLanes / 16;
 
 // As long as no group could run out of words; returns the symbols that are done.
-inline std::size_t decode_groups(const RansSlots& slots, uint8_t* symbols, std::size_t n, RansReader& r) {
-  __m512i x[kVectors];
-  for (int v = 0; v < kVectors; ++v) x[v] = _mm512_loadu_si512(r.states + 16 * v);
-  const __m512i low_slot = _mm512_set1_epi32(kFrequencyTotal - 1), low = _mm512_set1_epi32(kRansLow);
-  const uint8_t* next = r.next;
-  std::size_t i = 0;
-  for (; i + kRansLanes <= n && r.end - next >= 2 * kRansLanes; i += kRansLanes) {
-    for (int v = 0; v < kVectors; ++v) {
-      const __m512i slot = look_up_16(slots.of, _mm512_and_si512(x[v], low_slot));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(symbols + i + 16 * v), _mm512_cvtepi32_epi8(slot));
-      const __m512i frequency = _mm512_and_si512(_mm512_srli_epi32(slot, 8), low_slot);
-      const __m512i y = _mm512_add_epi32(
-          _mm512_mullo_epi32(frequency, _mm512_srli_epi32(x[v], kFrequencyBits)), _mm512_srli_epi32(slot, 20));
-      const __mmask16 empty = _mm512_cmplt_epu32_mask(y, low);
-      const __m512i words =
-          _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(next)));
-      x[v] = _mm512_mask_or_epi32(y, empty, _mm512_slli_epi32(y, 16), _mm512_maskz_expand_epi32(empty, words));
-      next += 2 * __builtin_popcount(empty);
-    }
-  }
-  r.next = next;
-  for (int v = 0; v < kVectors; ++v) _mm512_storeu_si512(r.states + 16 * v, x[v]);
-  return i;
-}
-
 inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std::size_t n, RansWriter& w) {
   __m512i x[kVectors];
   for (int v = 0; v < kVectors; ++v) x[v] = _mm512_loadu_si512(w.states + 16 * v);
@@ -148,78 +188,9 @@ inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std:
 
 #elif defined(__AVX2__)
 
-constexpr int kVectors = kRansLanes / 8;
-
-// For each set of lanes: where each lane's word is among the words read (spread), and which lane each
-// word comes from, the last word last (gathered); a byte a lane.
-struct LaneOrders {
-  uint64_t spread[256], gathered[256];
-};
-constexpr LaneOrders lane_orders() {
-  LaneOrders orders{};
-  for (int mask = 0; mask < 256; ++mask) {
-    int count = 0, put = 7;
-    for (int lane = 0; lane < 8; ++lane) {
-      orders.spread[mask] |= static_cast<uint64_t>(count) << (8 * lane);
-      count += mask >> lane & 1;
-    }
-    for (int lane = 7; lane >= 0; --lane) {
-      if (mask >> lane & 1) orders.gathered[mask] |= static_cast<uint64_t>(lane) << (8 * put--);
-    }
-  }
-  return orders;
-}
-constexpr LaneOrders kLaneOrders = lane_orders();
-
-// Pairs of lanes 0 1 4 5 2 3 6 7, as a shuffle within halves leaves them, in their order.
-inline __m256i in_order(__m256 v) { return _mm256_permute4x64_epi64(_mm256_castps_si256(v), 0xD8); }
-
-inline __m256i order_of(const uint64_t& order) {
-  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(&order)));
-}
-
-inline std::size_t decode_groups(const RansSlots& slots, uint8_t* symbols, std::size_t n, RansReader& r) {
-  __m256i x[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
-    x[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r.states + 8 * v));
-  }
-  const __m256i low_slot = _mm256_set1_epi32(kFrequencyTotal - 1), low = _mm256_set1_epi32(kRansLow);
-  const __m256i bytes = _mm256_set1_epi32(255);
-  const uint8_t* next = r.next;
-  std::size_t i = 0;
-  for (; i + kRansLanes <= n && r.end - next >= 2 * kRansLanes; i += kRansLanes) {
-    __m256i out[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      alignas(32) uint32_t index[8];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(index), _mm256_and_si256(x[v], low_slot));
-      const __m256i slot = look_up_8(slots.of, index);
-      out[v] = _mm256_and_si256(slot, bytes);
-      const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(slot, 8), low_slot);
-      const __m256i y = _mm256_add_epi32(
-          _mm256_mullo_epi32(frequency, _mm256_srli_epi32(x[v], kFrequencyBits)), _mm256_srli_epi32(slot, 20));
-      const __m256i empty = _mm256_cmpgt_epi32(low, y);
-      const auto mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(empty)));
-      const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(next)));
-      const __m256i own = _mm256_permutevar8x32_epi32(words, order_of(kLaneOrders.spread[mask]));
-      x[v] = _mm256_blendv_epi8(y, _mm256_or_si256(_mm256_slli_epi32(y, 16), own), empty);
-      next += 2 * __builtin_popcount(mask);
-    }
-    static_assert(kVectors == 4);
-    const __m256i pairs = _mm256_packus_epi16(_mm256_packus_epi32(out[0], out[1]),
-                                              _mm256_packus_epi32(out[2], out[3]));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(symbols + i), _mm256_permutevar8x32_epi32(pairs, order));
-  }
-  r.next = next;
-  for (int v = 0; v < kVectors; ++v) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(r.states + 8 * v), x[v]);
-  }
-  return i;
-}
-
 inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std::size_t n, RansWriter& w) {
-  __m256i x[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
+  __m256i x[kQuarters];
+  for (int v = 0; v < kQuarters; ++v) {
     x[v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w.states + 8 * v));
   }
   const __m256i low12 = _mm256_set1_epi32(4095), low13 = _mm256_set1_epi32(8191);
@@ -227,7 +198,7 @@ inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std:
   uint16_t* next = w.next;
   for (std::size_t i = n; i != 0;) {
     i -= kRansLanes;
-    for (int v = kVectors - 1; v >= 0; --v) {
+    for (int v = kQuarters - 1; v >= 0; --v) {
       const __m256 first = _mm256_castsi256_ps(look_up_4_wide(table.of, symbols + i + 8 * v));
       const __m256 second = _mm256_castsi256_ps(look_up_4_wide(table.of, symbols + i + 8 * v + 4));
       const __m256i packed = in_order(_mm256_shuffle_ps(first, second, 0x88));
@@ -235,8 +206,8 @@ inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std:
       const __m256i frequency = _mm256_and_si256(packed, low12);
       const __m256i stays = _mm256_cmpgt_epi32(_mm256_slli_epi32(frequency, 19), x[v]);
       const auto mask = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(stays))) ^ 255u;
-      const __m256i gone = _mm256_permutevar8x32_epi32(_mm256_and_si256(x[v], word),
-                                                       order_of(kLaneOrders.gathered[mask]));
+      const __m256i gone =
+          _mm256_permutevar8x32_epi32(_mm256_and_si256(x[v], word), order_of(kLaneOrders.gathered[mask]));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(next - 8),
                        _mm_packus_epi32(_mm256_castsi256_si128(gone), _mm256_extracti128_si256(gone, 1)));
       next -= __builtin_popcount(mask);
@@ -251,7 +222,7 @@ inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std:
     }
   }
   w.next = next;
-  for (int v = 0; v < kVectors; ++v) {
+  for (int v = 0; v < kQuarters; ++v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(w.states + 8 * v), x[v]);
   }
 }
@@ -267,7 +238,8 @@ inline std::size_t decode_groups(const RansSlots& slots, uint8_t* symbols, std::
 }
 
 inline void encode_groups(const RansSymbols& table, const uint8_t* symbols, std::size_t n, RansWriter& w) {
-  for (std::size_t i = n; i != 0; i -= kRansLanes) encode_group(table, symbols + i - kRansLanes, kRansLanes, w);
+  for (std::size_t i = n; i != 0; i -= kRansLanes)
+    encode_group(table, symbols + i - kRansLanes, kRansLanes, w);
 }
 
 #endif

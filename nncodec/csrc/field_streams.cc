@@ -29,7 +29,8 @@ class Collector {
   void unit(int64_t u, int table, uint8_t* data, int64_t size) {
     if (size == 0) return;
     const auto bytes = static_cast<std::size_t>(size);
-    std::vector<Run>& runs = table == 0 ? streams_.plain : streams_.coded[static_cast<std::size_t>(table) - 1];
+    std::vector<Run>& runs =
+        table == 0 ? streams_.plain : streams_.coded[static_cast<std::size_t>(table) - 1];
     if (last_ + 1 == u && last_table_ == table) {
       runs.back().size += bytes;
     } else {
@@ -38,6 +39,13 @@ class Collector {
     (table == 0 ? streams_.plain_bytes : streams_.coded_bytes) += bytes;
     last_ = u;
     last_table_ = table;
+  }
+
+  // After the units of a plane of so many bytes: whether one plain run is all of it.
+  void filled(uint8_t*& plane, int64_t size) {
+    if (streams_.plain.empty()) return;
+    Run& run = streams_.plain.back();
+    if (run.data == plane && run.size == static_cast<std::size_t>(size)) run.plane = &plane;
   }
 
   Streams take() { return std::move(streams_); }
@@ -53,11 +61,14 @@ class Collector {
 Planes::Planes(const std::vector<ItemShape>& shapes, uint8_t* chunk) {
   int64_t total = 0;
   for (const ItemShape& s : shapes) {
-    total += s.elements * (s.bytes == 1 ? 0 : s.kind == TensorKind::kFloat32 ? 3 : s.kind == TensorKind::kFloat16 ? 2 : 1);
+    total += s.elements * (s.bytes == 1                     ? 0
+                           : s.kind == TensorKind::kFloat32 ? 3
+                           : s.kind == TensorKind::kFloat16 ? 2
+                                                            : 1);
     if (s.windowed()) total += s.units * nibble_bytes(s.unit);
   }
-  bytes_.reset(new uint8_t[static_cast<std::size_t>(total)]);
-  uint8_t* at = bytes_.get();
+  static thread_local KeptMemory kept;
+  uint8_t* at = kept.room<uint8_t>(static_cast<std::size_t>(total));
   const auto next = [&](bool has, int64_t size) {
     uint8_t* const from = at;
     if (has) at += size;
@@ -93,18 +104,19 @@ Streams streams_of(const std::vector<ItemShape>& shapes, const Plan& plan, Plane
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     const ItemShape& s = shapes[i];
     const ItemPlan& item = plan.items[i];
-    const ItemPlanes& p = planes.of(i);
+    ItemPlanes& p = planes.of(i);
     if (!item.coded) {
       out.whole(0, chunk + s.begin, s.elements * s.bytes);
       continue;
     }
-    const auto each = [&](uint8_t* plane, auto table_of, auto size_of) {
+    const auto each = [&](uint8_t*& plane, auto table_of, auto size_of) {
       out.start();
       const int64_t stride = size_of(s.unit);
       for (int64_t u = 0; u < s.units; ++u) {
         const int table = item.copied(u) ? -1 : table_of(u);
         if (table >= 0) out.unit(u, table, plane + u * stride, size_of(s.length(u)));
       }
+      if (&plane != &p.symbols) out.filled(plane, (s.units - 1) * stride + size_of(s.length(s.units - 1)));
     };
     const auto as_is = [](int64_t n) { return n; };
     each(p.symbols, [&](int64_t u) { return int{item.classes[static_cast<std::size_t>(u)]}; }, as_is);
@@ -114,13 +126,16 @@ Streams streams_of(const std::vector<ItemShape>& shapes, const Plan& plan, Plane
       each(p.nibbles, [&](int64_t) { return int{item.planes[kNibbles]}; }, nibble_bytes);
     }
     if (s.kind == TensorKind::kFloat32) {
-      each(p.middle,
-           [&](int64_t u) {
-             const uint8_t narrow = item.narrow_of(u);
-             return narrow == kNothing ? -1 : int{item.planes[narrow == kWide ? kMiddle : kNarrowMiddle]};
-           },
-           as_is);
-      each(p.low, [&](int64_t u) { return item.narrow_of(u) == kWide ? int{item.planes[kLow]} : -1; }, as_is);
+      each(
+          p.middle,
+          [&](int64_t u) {
+            const uint8_t narrow = item.narrow_of(u);
+            return narrow == kNothing ? -1 : int{item.planes[narrow == kWide ? kMiddle : kNarrowMiddle]};
+          },
+          as_is);
+      each(
+          p.low, [&](int64_t u) { return item.narrow_of(u) == kWide ? int{item.planes[kLow]} : -1; },
+          as_is);
     }
     if (s.kind == TensorKind::kFloat16) each(p.low, [&](int64_t) { return int{item.planes[kLow]}; }, as_is);
   }

@@ -15,6 +15,27 @@ struct ItemPlanes {
   uint8_t *symbols, *nibbles, *middle, *low, *escapes, *flips;
 };
 
+// Memory that a thread keeps from chunk to chunk: fresh pages cost more than what is done with them.
+class KeptMemory {
+ public:
+  // Room for `size` elements, with anything in it, until the next call.
+  template <class T>
+  T* room(std::size_t size) {
+    const std::size_t bytes = size * sizeof(T);
+    if (bytes > size_) {
+      bytes_.reset();  // so that both are never there at once
+      bytes_.reset(new uint8_t[bytes]);
+      size_ = bytes;
+    }
+    return reinterpret_cast<T*>(bytes_.get());
+  }
+
+ private:
+  std::unique_ptr<uint8_t[]> bytes_;
+  std::size_t size_ = 0;
+};
+
+// One at a time in each thread.
 class Planes {
  public:
   // Symbols of elements of one byte are the chunk's own bytes.
@@ -24,7 +45,7 @@ class Planes {
   ItemPlanes& of(std::size_t item) { return items_[item]; }
 
  private:
-  std::unique_ptr<uint8_t[]> bytes_, sparse_;  // not initialised
+  std::unique_ptr<uint8_t[]> sparse_;  // not initialised
   std::vector<ItemPlanes> items_;
 };
 
@@ -34,6 +55,7 @@ inline int64_t nibble_bytes(int64_t elements) { return (elements + 1) / 2; }
 struct Run {
   uint8_t* data;
   std::size_t size;
+  uint8_t** plane = nullptr;  // beside the symbols, that the run is all of: it may point elsewhere instead
 };
 
 struct Streams {

@@ -74,7 +74,9 @@ Frequencies normalize(const Histogram& counts) {
     std::size_t best = 256;
     for (std::size_t s = 0; s < 256; ++s) {
       if (f[s] == 0 || f[s] == kFrequencyTotal - 1) continue;
-      if (best == 256 || uint64_t{counts[s]} * (2u * f[best] + 1) > uint64_t{counts[best]} * (2u * f[s] + 1)) best = s;
+      if (best == 256 ||
+          uint64_t{counts[s]} * (2u * f[best] + 1) > uint64_t{counts[best]} * (2u * f[s] + 1))
+        best = s;
     }
     ++f[best];
   }
@@ -82,7 +84,9 @@ Frequencies normalize(const Histogram& counts) {
     std::size_t best = 256;
     for (std::size_t s = 0; s < 256; ++s) {
       if (f[s] < 2) continue;
-      if (best == 256 || uint64_t{counts[s]} * (2u * f[best] - 1) < uint64_t{counts[best]} * (2u * f[s] - 1)) best = s;
+      if (best == 256 ||
+          uint64_t{counts[s]} * (2u * f[best] - 1) < uint64_t{counts[best]} * (2u * f[s] - 1))
+        best = s;
     }
     --f[best];
   }
@@ -105,11 +109,13 @@ void fill(const Frequencies& frequencies, RansSymbols& symbols) {
       symbols.of[s] = 0;
       continue;
     }
-    // x / f = x * reciprocal >> 32 + shift for x < 2^31 (Alverson 1991); by 1 it is x - 1, which `start` mends.
+    // x / f = x * reciprocal >> 32 + shift for x < 2^31 (Alverson 1991); by 1 it is x - 1, which `start`
+    // mends.
     const int shift = f == 1 ? 0 : std::bit_width(f - 1);
     const uint64_t reciprocal = f == 1 ? ~0u : ((uint64_t{1} << (shift + 31)) + f - 1) / f;
     const uint32_t begin = f == 1 ? start + kFrequencyTotal - 1 : start;
-    symbols.of[s] = reciprocal << 32 | static_cast<uint32_t>(f == 1 ? 0 : shift - 1) << 25 | begin << 12 | f;
+    symbols.of[s] =
+        reciprocal << 32 | static_cast<uint32_t>(f == 1 ? 0 : shift - 1) << 25 | begin << 12 | f;
     start += f;
   }
 }

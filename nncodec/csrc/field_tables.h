@@ -110,15 +110,17 @@ class TableCode {
     for (int s = 0; s < 256; ++s) {
       const int mirror = s < 128 ? -1 : complement ? (256 - s) & 127 : s & 127;
       const int across = mirror < 0 ? 14 : std::bit_width(unsigned{f[static_cast<std::size_t>(mirror)]});
-      const int length = code_tree(coder, lengths_[across][before][before2 > before], 4, std::bit_width(unsigned{f[static_cast<std::size_t>(s)]}));
+      const int length = code_tree(coder, lengths_[across][before][before2 > before], 4,
+                                   std::bit_width(unsigned{f[static_cast<std::size_t>(s)]}));
       if (length > kFrequencyBits) throw PayloadError("a frequency is too large");
       uint32_t value = 0;
       if (length > 0) {
         value = 1;
         for (int i = length - 1; i-- > 0;) {
           const int bit = f[static_cast<std::size_t>(s)] >> i & 1;
-          value = value * 2 + static_cast<uint32_t>(i == length - 2 ? second_[across][length].code(coder, bit)
-                                                                    : coder.code(bit, 32768));
+          value =
+              value * 2 + static_cast<uint32_t>(i == length - 2 ? second_[across][length].code(coder, bit)
+                                                                : coder.code(bit, 32768));
         }
       }
       total += value;

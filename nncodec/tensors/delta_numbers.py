@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nncodec.tensors.block_fields import BYTE, LAYOUTS
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.model import FLOATS
 
 FINE = 3  # bits of ordinals below one
 MOST_FIXED = 60  # bits of fixed-point numbers, without the sign
@@ -31,7 +31,8 @@ class Numbers:
 
     def __init__(self, dtype: Dtype | None, scale: Scale) -> None:
         self.dtype, self.unit, self.largest, self.smallest = dtype, scale.unit, 0, 0
-        self.exponent_bits, self.mantissa = FLOATS.get(dtype, (0, 0)) if dtype else (0, 0)
+        layout = LAYOUTS.get(dtype, BYTE) if dtype else BYTE
+        self.exponent_bits, self.mantissa = layout.exponent, layout.mantissa
         self.is_float = self.exponent_bits > 0
         self.bits = self.exponent_bits + self.mantissa
         if not self.is_float:

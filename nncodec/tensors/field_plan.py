@@ -46,7 +46,10 @@ class Narrow(IntEnum):
 
 @dataclass(frozen=True)
 class Shape:
-    """An item in units: rows, where they are of a handy length. Bytes and units count from the chunk's."""
+    """An item in units: rows, where they are of a handy length.
+
+    ``begin`` (in bytes) and ``first_unit`` count from the chunk's begin.
+    """
 
     dtype: Dtype | None
     bytes: int
@@ -63,7 +66,7 @@ class Shape:
 
 @dataclass
 class ItemPlan:
-    """Tables are numbers from 1; 0 means bytes as they are. Of copied units only the copy counts."""
+    """Tables count from 1; 0 means bytes as they are. Of copied units only the copy counts."""
 
     coded: bool = False
     top: int = 0  # of the window of exponents

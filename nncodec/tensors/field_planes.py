@@ -19,7 +19,7 @@ Planes = dict[tuple[str, int], bytes]  # by name and unit; what an item has but 
 
 @dataclass
 class Run:
-    """Units of a plane, with their bytes, that are coded one after the other with one table (or 0)."""
+    """Units of a plane, each with its bytes, that are coded with one table, or 0 for none."""
 
     table: int
     plane: str
@@ -36,7 +36,7 @@ def unit_begins(shapes: Sequence[Shape]) -> list[int]:
 
 
 def runs_of(shape: Shape, item: ItemPlan) -> list[Run]:
-    """All of an item, in the order of the payload; of equal tables it is the order of coding too."""
+    """All of an item, in the order of the payload; with equal tables also that of coding."""
     if not item.coded:
         return [Run(0, "raw", [(0, shape.elements * shape.bytes)])]
     lengths = shape.lengths
@@ -92,9 +92,8 @@ def cut(shape: Shape, item: ItemPlan, chunk: bytes, begins: Sequence[int]) -> Pl
             source = begins[shape.first_unit + u - item.copies[u]]
             equal = numbers(shape, chunk[source : source + n * shape.bytes])
             if item.flipped[u]:
-                bits = sum(
-                    (a != b) << i for i, (a, b) in enumerate(zip(values, equal, strict=True))
-                )
+                pairs = enumerate(zip(values, equal, strict=True))
+                bits = sum((a != b) << i for i, (a, b) in pairs)
                 flips += bits.to_bytes(-(-n // 8), "little")
             continue
         if shape.dtype == Dtype.F16:
@@ -137,7 +136,7 @@ def lowest_slot(shape: Shape, item: ItemPlan, chunk: bytes, begins: Sequence[int
 
 
 def symbol(upper: int, top: int, lowest: int) -> int:
-    """Sign, slot of the exponent and three bits of mantissa of float32's upper half or a bfloat16."""
+    """Sign, slot and three bits of mantissa of a bfloat16, such as float32's upper half is."""
     exponent = upper >> 7 & 255
     slot = exponent + 15 - top
     if exponent == 0:
@@ -171,8 +170,8 @@ def join(
             continue
         symbols = planes["symbols", u]
         if shape.dtype == Dtype.F16:
-            for high, low in zip(symbols, planes["low", u], strict=True):
-                chunk += bytes((low, high))
+            for pair in zip(planes["low", u], symbols, strict=True):
+                chunk += bytes(pair)
         elif shape.dtype in WINDOWED:
             nibbles = [b >> shift & 15 for b in planes["nibbles", u] for shift in (0, 4)]
             zeros = bytes(n)

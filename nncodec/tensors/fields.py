@@ -62,7 +62,7 @@ def decode(items: Sequence[Item], payload: bytes) -> bytes:
 
 
 def encode(items: Sequence[Item], chunk: bytes, plan: Plan) -> bytes:
-    """The payload of ``chunk``, which holds the items one after the other, by a plan that fits it."""
+    """The payload of ``chunk``, which holds the items, by a plan that fits it."""
     shapes = shapes_of(items)
     if sum(item.size for item in items) != len(chunk):
         raise ValueError("the tensors do not fill the chunk")

@@ -165,7 +165,8 @@ bool blocks_travel(const Model& model) {
 
 using Items = std::vector<TensorItem>;
 
-std::vector<uint8_t> decoded_fields(const Items& items, const std::vector<uint8_t>& payload, const std::string& isa) {
+std::vector<uint8_t> decoded_fields(const Items& items, const std::vector<uint8_t>& payload,
+                                    const std::string& isa) {
   std::vector<uint8_t> chunk(field_bytes(items));
   decode_fields(items, payload.data(), payload.size(), chunk.data(), isa);
   return chunk;
@@ -177,13 +178,15 @@ bool fields_travel() {
     Items items;
     std::vector<uint8_t> chunk;
     for (int kind : {2, 0, 3, 4, 5, 6, 7, 8, 2, 4}) {
-      const TensorItem item = {static_cast<TensorKind>(kind), 0, draw(1, 30), draw(0, 3) ? draw(1, 200) : draw(1, 6000)};
+      const int cols = draw(0, 3) ? draw(1, 200) : draw(1, 6000);
+      const TensorItem item = {static_cast<TensorKind>(kind), 0, draw(1, 30), cols};
       const auto bytes = static_cast<std::size_t>(item_bytes(item));
       const auto period = static_cast<std::size_t>(draw(0, 2) ? 1 << 30 : item_bytes(item) / item.rows);
       const int most = draw(0, 2) * 127 + 1, least = draw(0, 1) * 32;
       const std::size_t begin = chunk.size();
       for (std::size_t i = 0; i < bytes; ++i) {
-        chunk.push_back(i < period ? static_cast<uint8_t>(draw(0, i % 4 == 3 ? most : 255) | least) : chunk[begin + i - period]);
+        const int fresh = draw(0, i % 4 == 3 ? most : 255) | least;
+        chunk.push_back(i < period ? static_cast<uint8_t>(fresh) : chunk[begin + i - period]);
       }
       items.push_back(item);
     }
