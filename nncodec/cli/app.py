@@ -12,7 +12,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.blocks import BLOCK_SIZE
-from nncodec.cli import files, models
+from nncodec.cli import files, models, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.errors import NNCodecError
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Lossless compression of any file by a small neural network with exact arithmetic.",
 )
 app.add_typer(models.app, name="models")
+app.add_typer(weights.app, name="weights")
 
 # typer evaluates these at run time, so they keep Optional, which every supported Python accepts.
 Files = Annotated[Optional[list[str]], typer.Argument(help="Files; - or none is stdin.")]

@@ -3,8 +3,9 @@
     made = nncodec.lossy.quantize(tensors, nncodec.lossy.Settings("trellis", step=0.01))
     back = nncodec.lossy.dequantize(made.checkpoint.tensors, made.checkpoint.metadata)
 
-Quantised tensors lie in an ordinary safetensors file: integers, and metadata that says what they
-mean (``spec``). numpy is enough; only what runs a model (``sensitivity``, ``evaluate``) needs torch.
+Quantised tensors lie in an ordinary safetensors file: integers, and metadata that says what
+they mean (``spec``). numpy is enough; only what runs a model (``sensitivity``, ``evaluate``) needs
+torch.
 """
 
 from nncodec.lossy.allocate import Target, allocate

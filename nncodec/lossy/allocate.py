@@ -1,9 +1,9 @@
 """One number to meet (bits a weight, bytes, SNR): the step for it, and each tensor's share.
 
 At equal steps every tensor has the same slope of error against rate, so one step for all is best
-for the plain squared error. Where an error of tensor t costs ``importance[t]`` times as much, its step is
-divided by the root of that (Y. Shoham, A. Gersho, "Efficient bit allocation for an arbitrary set of
-quantizers", IEEE Trans. ASSP 36, 1988, at high rate).
+for the plain squared error. Where an error of tensor t costs ``importance[t]`` times as much, its
+step is divided by the root of that (Y. Shoham, A. Gersho, "Efficient bit allocation for an
+arbitrary set of quantizers", IEEE Trans. ASSP 36, 1988, at high rate).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from nncodec.lossy.spec import Record, broken
 from nncodec.lossy.store import Checkpoint, Tensor, from_floats, from_numpy
 
 Matrix = npt.NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 
-def as_rows(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def as_rows(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """As a matrix whose columns are the last axis."""
     cols = values.shape[-1] if values.shape else 1
     return values.reshape(math.prod(values.shape[:-1]), cols)
@@ -89,7 +91,7 @@ def codes_of(record: Record, tensor: Tensor) -> npt.NDArray[np.integer]:
     allowed = ("U8",) if packed else ("I8", "I16") if not record.codebook else ("I8",)
     if tensor.dtype not in allowed or not tensor.shape:
         raise broken(f"indices are {tensor.dtype} of {len(tensor.shape)} axes, not {allowed[0]}")
-    matrix: npt.NDArray[np.integer] = as_rows(tensor.data)  # type: ignore[assignment]
+    matrix = as_rows(tensor.data)
     if not packed:
         return matrix
     cols = record.shape[-1]
@@ -102,13 +104,11 @@ def _moved(record: Record, codes: npt.NDArray[np.integer]) -> Matrix:
     """Levels in steps: multiples, and the points next to zero moved."""
     wide = codes.astype(np.int32)
     if record.format == "uniform":
-        shifts = np.zeros(max(3, 1 + len(record.points)), dtype=np.float32)
-        shifts[1 : 1 + len(record.points)] = record.points
-        levels, moves = wide, shifts[np.minimum(np.abs(wide), len(shifts) - 1)]
-        moves[np.abs(wide) > len(record.points)] = 0
+        shift = np.array([0, *record.points, 0], dtype=np.float32)
+        levels, moves = wide, shift[np.minimum(np.abs(wide), len(shift) - 1)]
     else:
-        quantisers = trellis.quantisers(wide, record.states).astype(np.int32)
-        levels = 2 * wide - np.sign(wide) * quantisers
+        quantisers = trellis.quantisers(wide, record.states)
+        levels = trellis.level(wide, quantisers)
         shifts = np.zeros((2, 4), dtype=np.float32)
         shifts[:, 1:3] = np.reshape(record.points or (0,) * 4, (2, 2))
         moves = shifts[quantisers, np.minimum(np.abs(wide), 3)]

@@ -99,7 +99,7 @@ def snr_db(energy: float, error: float) -> float:
 def chosen(tensors: Mapping[str, Tensor], settings: Settings) -> dict[str, Matrix]:
     """The matrices that ``settings`` quantise, by name, with the last axis as columns."""
     keep = re.compile(settings.keep) if settings.keep else None
-    out = {}
+    out: dict[str, Matrix] = {}
     for name, tensor in tensors.items():
         if (
             not tensor.is_float
@@ -209,14 +209,14 @@ def _entropy_coded(matrix: Matrix, tensor: Tensor, settings: Settings, names: _N
     classes = None
     if settings.format == "trellis":
         indices = scalar.quantize_trellis(positions, settings.states, settings.rdo)
-        levels = trellis.levels(indices, settings.states)
         classes = trellis.quantisers(indices, settings.states)
+        levels = trellis.level(indices, classes)
         record = replace(record, states=settings.states)
     else:
         levels = indices = scalar.quantize_uniform(positions, settings.rdo)
     if settings.points:
         sizes = np.abs(indices)
-        points = ()
+        points: tuple[float, ...] = ()
         for mask in (
             [sizes] if classes is None else [np.where(classes == c, sizes, 0) for c in (0, 1)]
         ):

@@ -1,14 +1,15 @@
 """Entropy-coded quantisation of one matrix with one step: uniform, or by a trellis.
 
 An index is chosen by what it costs in squared error *and* in bits. Bits are those of an ideal
-coder that knows how often each magnitude is used (of the matrix, and under either quantiser); as the
-choice changes how often, it is made a few times. See G. J. Sullivan, "Efficient scalar
+coder that knows how often each magnitude is used (of the matrix, and under either quantiser); as
+the choice changes how often, it is made a few times. See G. J. Sullivan, "Efficient scalar
 quantization of exponential and Laplacian random variables", IEEE Trans. Inf. Theory 42 (1996).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,16 +89,24 @@ def magnitude_bits(indices: Indices, classes: Classes | None) -> npt.NDArray[np.
     return np.stack(rows)
 
 
-def order0_bits(indices: npt.NDArray[np.integer], classes: Classes | None = None) -> float:
+def order0_bits(indices: npt.NDArray[Any], classes: Classes | None = None) -> float:
     """The empirical entropy of all indices together, in bits; of those of each class, if given."""
     total = 0.0
     for c in (0, 1) if classes is not None else (0,):
         chosen = indices.ravel() if classes is None else indices[classes == c]
         if chosen.size:
-            seen = np.bincount((chosen.astype(np.int64) - int(chosen.min())).ravel())
-            seen = seen[seen > 0]
+            seen = symbol_counts(chosen)
             total -= float((seen * np.log2(seen / chosen.size)).sum())
     return total
+
+
+def symbol_counts(symbols: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How often each value occurs that does."""
+    if symbols.dtype.itemsize > 2:  # a table of all values could be large
+        return np.unique(symbols, return_counts=True)[1].astype(np.int64)
+    wide = symbols.astype(np.int64).ravel()
+    seen = np.bincount(wide - wide.min(initial=0))
+    return seen[seen > 0]
 
 
 def centroids(positions: Floats, levels: Indices, sizes: Indices) -> tuple[float, ...]:

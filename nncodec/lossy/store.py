@@ -160,10 +160,14 @@ def read_bytes(path: Path) -> bytes:
     return api.decompress(data) if path.suffix == ARCHIVE else data
 
 
-def write(path: Path, checkpoint: Checkpoint, level: int, threads: int | None = None) -> int:
-    """A safetensors file, or for a path ``*.nnc`` its archive; returns its bytes."""
+def encode(path: Path, checkpoint: Checkpoint, level: int, threads: int | None = None) -> bytes:
+    """The bytes of a safetensors file, or for a path ``*.nnc`` of its archive."""
     data = serialize(checkpoint.tensors, checkpoint.metadata)
-    if path.suffix == ARCHIVE:
-        data = api.compress(data, level, threads=threads)
+    return api.compress(data, level, threads=threads) if path.suffix == ARCHIVE else data
+
+
+def write(path: Path, checkpoint: Checkpoint, level: int, threads: int | None = None) -> int:
+    """``encode`` into a file, which appears only when it is complete; returns its bytes."""
+    data = encode(path, checkpoint, level, threads)
     write_atomically(path, data)
     return len(data)

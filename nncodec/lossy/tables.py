@@ -67,7 +67,8 @@ def group_peaks(matrix: Matrix, group: int) -> Matrix:
     """(rows, groups): the largest magnitude of each run of ``group`` elements of a row."""
     rows, cols = matrix.shape
     padded = np.pad(np.abs(matrix), ((0, 0), (0, -cols % group)))
-    return padded.reshape(rows, -1, group).max(axis=2, initial=0)
+    peaks: Matrix = padded.reshape(rows, -(-cols // group), group).max(axis=2, initial=0)
+    return peaks
 
 
 def spread(scales: Matrix, group: int, cols: int) -> Matrix:
@@ -78,7 +79,8 @@ def spread(scales: Matrix, group: int, cols: int) -> Matrix:
 def pack_nibbles(codes: Codes) -> npt.NDArray[np.uint8]:
     """(rows, cols) in -8..7 to (rows, ceil(cols / 2)): the first of two in the low four bits."""
     even = np.pad(codes, ((0, 0), (0, codes.shape[1] & 1))).view(np.uint8)
-    return (even[:, ::2] & 15) | (even[:, 1::2] << 4)
+    low, high = even[:, ::2] & np.uint8(15), even[:, 1::2] << np.uint8(4)
+    return (low | high).astype(np.uint8)
 
 
 def unpack_nibbles(packed: npt.NDArray[np.uint8], cols: int) -> Codes:

@@ -29,8 +29,8 @@ MOST_INDEX = 32767
 MOST_POSITION = (2 * MOST_INDEX - 4) * SCALE
 DEFAULT_STATES = 64
 
-# States: (what an odd state's successor is exclusive-ored with, the same of an odd index). These are
-# Ungerboeck's h0 and h1 without their lowest bit: 5, 2; 13, 4; 23, 4; 45, 10; 103, 24 (octal).
+# States: (what an odd state's successor is exclusive-ored with, the same of an odd index). These
+# are Ungerboeck's h0 and h1 without their lowest bit: 5, 2; 13, 4; 23, 4; 45, 10; 103, 24 (octal).
 CODES = {4: (2, 1), 8: (5, 2), 16: (9, 2), 32: (18, 4), 64: (33, 10)}
 
 
@@ -60,10 +60,16 @@ def quantisers(indices: npt.NDArray[np.integer], states: int) -> npt.NDArray[np.
     return out.T
 
 
+def level(indices: npt.NDArray[np.integer], quantiser: npt.NDArray[np.uint8]) -> Indices:
+    """Indices as multiples of the step: 2 k, or 2 k - sign(k) under quantiser 1."""
+    wide: Indices = indices.astype(np.int32)
+    out: Indices = 2 * wide - np.sign(wide) * quantiser.astype(np.int32)
+    return out
+
+
 def levels(indices: npt.NDArray[np.integer], states: int) -> Indices:
-    """(rows, cols) indices as multiples of the step: 2 k, or 2 k - sign(k) under quantiser 1."""
-    wide = indices.astype(np.int32)
-    return 2 * wide - np.sign(wide) * quantisers(indices, states).astype(np.int32)
+    """``level`` of (rows, cols) indices."""
+    return level(indices, quantisers(indices, states))
 
 
 def quantize(positions: Indices, rates: Indices, states: int) -> Indices:
