@@ -15,7 +15,7 @@ from nncodec.lossy.store import from_floats
 
 pytest.importorskip("torch", reason="pruning needs torch: pip install 'nncodec-lm[train]'")
 
-from nncodec.lossy.prune import KEY, PruneConfig, masked, prune, zeros  # noqa: E402
+from nncodec.lossy.prune import KEY, PruneConfig, masked, prune, zeros
 
 
 def weights(dtype: str = "F32") -> Checkpoint:

@@ -78,7 +78,7 @@ class PruneConfig:
         return n, m
 
 
-class KeepLargest(torch_prune.BasePruningMethod):  # type: ignore[no-untyped-call]
+class KeepLargest(torch_prune.BasePruningMethod):
     """Of every ``m`` elements along the last axis the ``n`` largest stay; of a shorter rest, n."""
 
     PRUNING_TYPE = "unstructured"
@@ -89,7 +89,8 @@ class KeepLargest(torch_prune.BasePruningMethod):  # type: ignore[no-untyped-cal
     def compute_mask(self, t: torch.Tensor, default_mask: torch.Tensor) -> torch.Tensor:
         sizes = (t.abs() * default_mask).flatten(0, -2)  # what is pruned already ranks last
         short = -sizes.shape[-1] % self.m
-        groups = nn.functional.pad(sizes, (0, short), value=-1.0).unflatten(-1, (-1, self.m))
+        wide = nn.functional.pad(sizes, (0, short), value=-1.0)
+        groups = wide.reshape(len(wide), -1, self.m)
         kept = groups.argsort(dim=-1, descending=True, stable=True)[..., : self.n]
         mask = torch.zeros_like(groups).scatter_(-1, kept, 1.0).flatten(-2)
         return mask[:, : t.shape[-1]].reshape(t.shape) * default_mask
@@ -130,7 +131,7 @@ def choose(checkpoint: Checkpoint, names: Iterable[str], config: PruneConfig) ->
     holders = {name: _holder(checkpoint.tensors[name]) for name in names}
     if config.method == "global":
         pairs = [(holder, "weight") for holder in holders.values()]
-        torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=config.amount)  # type: ignore[no-untyped-call]
+        torch_prune.global_unstructured(pairs, torch_prune.L1Unstructured, amount=config.amount)
     else:
         apply = _one_tensor(config)
         for name, holder in holders.items():
