@@ -34,8 +34,8 @@ class CausalLM:
     def __init__(self, folder: Path) -> None:
         if not (folder / CONFIG_FILE).is_file():
             raise ModelNotFoundError(f"{folder} holds no {CONFIG_FILE}: give a model's folder")
-        logging.set_verbosity_error()  # its notes are no output of ours
-        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # notes are no output of ours
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             config = AutoConfig.from_pretrained(folder)
             self.tokenizer: Any = None
