@@ -1,7 +1,8 @@
 """Prune, quantise, tune, pack: what each step does to a model's size and to its bits per byte.
 
 usage: python scripts/measure_pipeline_weights.py MODEL_DIR --name NAME --work WORK --text FILE
-           (--corpus CORPUS | --samples) [--tuned 4,3] [--repack] [--csv docs/weights-pipeline.csv]
+           (--corpus CORPUS | --samples) [--bits 4,3] [--tuned 4,3] [--repack]
+           [--csv docs/weights-pipeline.csv]
 
 A point is bits (16: bfloat16), pruned or not, uniform or trellis, tuned or not. Its file and what
 was measured on it stay in WORK/NAME, so a run that is broken off goes on; --repack only compresses
@@ -10,7 +11,7 @@ the files there again (after a change of the coder) and writes the table and the
 --samples: held-out text and tuning text are drawn from the model itself, with different seeds.
 --corpus: a training corpus; measured on its held-out windows as docs/training.md does.
 --text: a real text beside it, of which the first 32 KiB are measured.
---tuned: the bits that are tuned; default: all. Needs torch and matplotlib.
+--bits, --tuned: which bits, and which of them are tuned too; default: all. Needs torch and matplotlib.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Point:
         return "-".join([f"{self.bits:02}", *(name for on, name in marks if on)])
 
 
-def points(tuned: set[int]) -> Iterator[Point]:
-    for bits in BITS:
+def points(bits_wanted: list[int], tuned: list[int]) -> Iterator[Point]:
+    for bits in bits_wanted:
         for pruned in (False, True):
             for trellis in (False, True):
                 for tune_it in (False, True):
@@ -189,13 +190,15 @@ def quantized(checkpoint: Checkpoint, trellis: bool, step: float) -> Quantized:
     return quantize(checkpoint.tensors, settings, metadata=checkpoint.metadata)
 
 
-def table(pipeline: Pipeline, name: str, tuned: set[int]) -> Iterator[dict[str, str]]:
+def table(
+    pipeline: Pipeline, name: str, bits: list[int], tuned: list[int]
+) -> Iterator[dict[str, str]]:
     elements = sum(tensor.data.size for tensor in pipeline.original.tensors.values())
     record = pipeline.work / "original.json"
     if not record.exists():
         record.write_text(json.dumps(pipeline.measure(pipeline.original)))
     before = json.loads(record.read_text())
-    for point in points(tuned):
+    for point in points(bits, tuned):
         found = pipeline.row(point)
         row = {
             "model": name,
@@ -232,6 +235,7 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--corpus", type=Path)
     source.add_argument("--samples", action="store_true")
+    parser.add_argument("--bits", default=",".join(map(str, BITS)))
     parser.add_argument("--tuned", default=",".join(map(str, BITS)))
     parser.add_argument("--steps", type=int, default=50, help="of tuning after quantisation")
     parser.add_argument("--prune-steps", type=int, default=200, help="of tuning after pruning")
@@ -244,10 +248,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     work = args.work / args.name
     work.mkdir(parents=True, exist_ok=True)
-    tuned = {int(bits) for bits in args.tuned.split(",") if bits}
-    rows = list(table(Pipeline(args.folder, work, args), args.name, tuned))
+    bits, tuned = ([int(n) for n in text.split(",") if n] for text in (args.bits, args.tuned))
+    rows = list(table(Pipeline(args.folder, work, args), args.name, bits, tuned))
     replace_rows(args.csv, args.name, rows)
-    plot(args.csv, args.csv.parent / "figures")
+    plot(args.csv)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Size against bits per byte of docs/weights-pipeline.csv, one figure a model.
+"""Size against bits per byte: figures of docs/weights-pipeline.csv, and the tables in the .md beside.
 
-usage: python scripts/plot_weights.py [CSV [FIGURES]]     (needs matplotlib: the bench extra)
+usage: python scripts/plot_weights.py [CSV]     (needs matplotlib: the bench extra)
 
-Points on the line from the lower left are those that no other beats in both.
+The black line joins the points that no other beats in both. In the .md file of the CSV's name what lies
+between <!-- MODEL --> and <!-- /MODEL --> is replaced by that model's table.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -18,13 +20,35 @@ mpl.rcParams["svg.hashsalt"] = "nncodec"  # the same file from the same table
 COLOURS = {(0, 0): "C0", (0, 1): "C2", (1, 0): "C3", (1, 1): "C1"}  # by pruned, tuned
 
 
-def plot(table: Path, figures: Path) -> None:
-    """``weights-pareto-MODEL.svg`` and ``.png``."""
+def plot(table: Path) -> None:
+    """``figures/weights-pareto-MODEL.svg`` and ``.png``, and the tables of ``table``'s .md file."""
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    figures, text = table.parent / "figures", table.with_suffix(".md")
     figures.mkdir(exist_ok=True)
     for model in dict.fromkeys(row["model"] for row in rows):
-        draw(model, [row for row in rows if row["model"] == model], figures)
+        chosen = [row for row in rows if row["model"] == model]
+        draw(model, chosen, figures)
+        if text.is_file():
+            text.write_text(with_table(text.read_text(), model, chosen))
+
+
+def with_table(text: str, model: str, rows: list[dict[str, str]]) -> str:
+    """A row for each of bits and pruning; uniform and trellis beside each other."""
+    head = "| bits | pruned | uniform: size | bpb | tuned: size | bpb "
+    head += "| trellis: size | bpb | tuned: size | bpb |"
+    lines = [head, "|--:|:-:" + "|--:" * 8 + "|"]
+    found = {tuple(row[k] for k in ("bits", "pruned", "trellis", "tuned")): row for row in rows}
+    for bits, pruned in dict.fromkeys((row["bits"], row["pruned"]) for row in rows):
+        cells = [bits, "half" if pruned == "1" else ""]
+        for kind in ("00", "01", "10", "11"):
+            row = found.get((bits, pruned, *kind))
+            size, loss = ("bits_a_weight", "bits_per_byte")
+            cells += [f"{float(row[size]):.2f}", f"{float(row[loss]):.3f}"] if row else ["", ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    mark = re.escape(model)
+    pattern = f"(?s)(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
+    return re.sub(pattern, lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text)
 
 
 def draw(model: str, rows: list[dict[str, str]], figures: Path) -> None:
@@ -71,5 +95,4 @@ def draw(model: str, rows: list[dict[str, str]], figures: Path) -> None:
 
 
 if __name__ == "__main__":
-    table = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/weights-pipeline.csv")
-    plot(table, Path(sys.argv[2]) if len(sys.argv) > 2 else table.parent / "figures")
+    plot(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/weights-pipeline.csv"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import nncodec
+import nncodec.lossy
+from nncodec.cli.app import app
 from nncodec.errors import QuantizationError
 from nncodec.lossy import Checkpoint, Settings, from_numpy, quantize, read, write
 from nncodec.lossy.store import from_floats
@@ -139,3 +141,19 @@ def test_what_cannot_be_pruned_is_refused() -> None:
     made = quantize(before.tensors, Settings("uniform", step=0.1, least=1))
     with pytest.raises(QuantizationError, match="quantised: prune the original"):
         prune(made.checkpoint, PruneConfig("l1", 0.5))
+
+
+def test_without_torch_one_line_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "w.safetensors", weights(), 1)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "nncodec.lossy.prune")
+    monkeypatch.delattr(nncodec.lossy, "prune")
+    out = str(tmp_path / "p.safetensors")
+    args = ["weights", "prune", str(tmp_path / "w.safetensors"), "-o", out, "--amount", "0.5"]
+    assert app(args, standalone_mode=False) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "needs torch: install it with pip install 'nncodec-lm[train]'" in said
+    assert not Path(out).exists()

@@ -85,6 +85,13 @@ def test_weights_by_the_names_of_the_file(teacher: CausalLM, original: Checkpoin
         assert torch.equal(teacher.logits(tokens), own), "the model itself is as it was"
 
 
+def test_a_folder_of_ours_is_its_floats(folder: Path, original: Checkpoint) -> None:
+    found = read(folder).tensors
+    assert found.keys() == original.tensors.keys()
+    for name, tensor in found.items():
+        assert np.array_equal(tensor.data, original.tensors[name].data)
+
+
 def test_bits_per_byte_of_documents(teacher: CausalLM) -> None:
     texts = [TEXT[:30], b"a", TEXT[30:100]]
     nats = 0.0
