@@ -11,7 +11,8 @@ the files there again (after a change of the coder) and writes the table and the
 --samples: held-out text and tuning text are drawn from the model itself, with different seeds.
 --corpus: a training corpus; measured on its held-out windows as docs/training.md does.
 --text: a real text beside it, of which the first 32 KiB are measured.
---bits, --tuned: which bits, and which of them are tuned too; default: all. Needs torch and matplotlib.
+--bits, --tuned: which bits, and which of them are tuned too; default: all.
+Needs torch and matplotlib.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Size against bits per byte: figures of docs/weights-pipeline.csv, and the tables in the .md beside.
+"""Size against bits per byte: figures of docs/weights-pipeline.csv, tables of the .md beside it.
 
 usage: python scripts/plot_weights.py [CSV]     (needs matplotlib: the bench extra)
 
-The black line joins the points that no other beats in both. In the .md file of the CSV's name what lies
-between <!-- MODEL --> and <!-- /MODEL --> is replaced by that model's table.
+The black line joins the points that no other beats in both. In the .md file of the CSV's name what
+lies between <!-- MODEL --> and <!-- /MODEL --> is replaced by that model's table.
 """
 
 from __future__ import annotations

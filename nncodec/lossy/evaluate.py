@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import Tensor as TorchTensor
 from torch.func import functional_call
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from nncodec.config import BEGIN_OF_BLOCK, CONFIG_FILE, MODEL_TYPE
+from nncodec.config import BEGIN_OF_BLOCK, CONFIG_FILE, FLOAT_FILE, MODEL_TYPE
 from nncodec.errors import ModelNotFoundError, QuantizationError
 from nncodec.lm import hf  # noqa: F401  registers our model with transformers
 from nncodec.lossy.store import Tensor
@@ -48,8 +49,15 @@ class CausalLM:
         self.window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
         begin = BEGIN_OF_BLOCK if self.tokenizer is None else self.tokenizer.bos_token_id
         self.begin: int | None = begin
-        # transformers puts the wrapper's attribute in front of the names that our files have.
-        self.prefix = "" if self.tokenizer else f"{self.model.base_model_prefix}."
+        self.prefix = "" if self.tokenizer else self._prefix(folder / FLOAT_FILE)
+
+    def _prefix(self, file: Path) -> str:
+        """What parameters' names have in front of those in a file of ours: transformers wraps our
+        models, and of the files only those that it saved itself have the wrapper's name."""
+        prefix = f"{self.model.base_model_prefix}."
+        with safe_open(file, "numpy") as opened:
+            wrapped = all(name.startswith(prefix) for name in opened.keys())  # noqa: SIM118
+        return "" if wrapped else prefix
 
     def put(self, tensors: Mapping[str, Tensor]) -> None:
         """Replace parameters by floats of the same names and shapes.
