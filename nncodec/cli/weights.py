@@ -13,7 +13,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from nncodec.cli import files, weights_lossy
+from nncodec.cli import files, weights_lossy, weights_tune
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import Level, Model, Quiet, Threads
 from nncodec.errors import NNCodecError
@@ -213,7 +213,11 @@ def parse_rows(text: str) -> slice:
     raise typer.BadParameter(f"--rows takes BEGIN:END, not {text!r}")
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (pack, unpack, ls, get, *weights_lossy.COMMANDS)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(pack, unpack, ls, get),
+    *weights_lossy.COMMANDS,
+    *weights_tune.COMMANDS,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Pack models, get single tensors, quantise, report.")
 for command in COMMANDS:

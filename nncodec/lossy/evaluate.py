@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import Tensor as TorchTensor
+from torch.func import functional_call
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from nncodec.config import BEGIN_OF_BLOCK, CONFIG_FILE, MODEL_TYPE
+from nncodec.config import BEGIN_OF_BLOCK, CONFIG_FILE, FLOAT_FILE, MODEL_TYPE
 from nncodec.errors import ModelNotFoundError, QuantizationError
 from nncodec.lm import hf  # noqa: F401  registers our model with transformers
 from nncodec.lossy.store import Tensor
@@ -47,6 +49,15 @@ class CausalLM:
         self.window = min(WINDOW, getattr(config, "max_position_embeddings", None) or WINDOW)
         begin = BEGIN_OF_BLOCK if self.tokenizer is None else self.tokenizer.bos_token_id
         self.begin: int | None = begin
+        self.prefix = "" if self.tokenizer else self._prefix(folder / FLOAT_FILE)
+
+    def _prefix(self, file: Path) -> str:
+        """What parameters' names have in front of those in a file of ours: transformers wraps our
+        models, and of the files only those that it saved itself have the wrapper's name."""
+        prefix = f"{self.model.base_model_prefix}."
+        with safe_open(file, "numpy") as opened:
+            wrapped = all(name.startswith(prefix) for name in opened.keys())  # noqa: SIM118
+        return "" if wrapped else prefix
 
     def put(self, tensors: Mapping[str, Tensor]) -> None:
         """Replace parameters by floats of the same names and shapes.
@@ -55,15 +66,30 @@ class CausalLM:
         """
         own = self.model.state_dict()
         new = {}
-        for name, tensor in tensors.items():
+        for plain, tensor in tensors.items():
+            name = plain if plain in own else self.prefix + plain
             if name not in own or tuple(own[name].shape) != tensor.shape or not tensor.is_float:
                 raise QuantizationError(
-                    f"{name!r} is no parameter of the model: its tensors have other names, shapes "
+                    f"{plain!r} is no parameter of the model: its tensors have other names, shapes "
                     "or dtypes; give the folder that the weights belong to"
                 )
             new[name] = torch.from_numpy(tensor.floats().copy())
         self.model.load_state_dict(new, strict=False)
         self.model.tie_weights()
+
+    def parameters(self) -> dict[str, TorchTensor]:
+        """The model's own, by the names that its file has."""
+        return {n.removeprefix(self.prefix): p for n, p in self.model.named_parameters()}
+
+    def logits(
+        self, inputs: TorchTensor, weights: Mapping[str, TorchTensor] | None = None
+    ) -> TorchTensor:
+        """(B, T) tokens to (B, T, vocabulary); ``weights``, by the file's names, stand in for
+        parameters, so that gradients flow to them."""
+        new = {self.prefix + n: w for n, w in (weights or {}).items()}
+        out = functional_call(self.model, new, (), {"input_ids": inputs})
+        logits: TorchTensor = out.logits.float()
+        return logits
 
     def tokens(self, text: bytes) -> list[int]:
         """The bytes themselves for our models, else the tokenizer's ids. Raises QuantizationError
@@ -90,7 +116,7 @@ class CausalLM:
 
     def loss(self, inputs: TorchTensor) -> TorchTensor:
         """Nats of all tokens but the first of each row, summed."""
-        logits = self.model(input_ids=inputs).logits[:, :-1].float()
+        logits = self.logits(inputs)[:, :-1]
         return F.cross_entropy(logits.flatten(0, 1), inputs[:, 1:].flatten(), reduction="sum")
 
     @torch.no_grad()

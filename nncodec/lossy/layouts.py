@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.errors import ContainerFormatError
+from nncodec.lossy import lowrank
 from nncodec.lossy.dequantize import plain
 from nncodec.lossy.store import Checkpoint, Tensor, from_floats, read
 
@@ -40,13 +41,15 @@ Codes = npt.NDArray[np.int32]
 
 
 def read_floats(path: Path) -> Checkpoint:
-    """Tensors from a safetensors file, its archive or a folder, all dequantised, ours or theirs.
+    """Tensors from a safetensors file, its archive or a folder: floats, ours or theirs.
+
+    What is quantised is dequantised, what is stored as factors is multiplied.
 
     Raises ContainerFormatError for what contradicts itself or is of a layout not known here.
     """
     config = quantization_config(path)
     if config is None:
-        return plain(read(path))
+        return lowrank.restore(plain(read(path)))
     return Checkpoint(dequantize_layout(read(path).tensors, config), {})
 
 

@@ -23,7 +23,7 @@ def importance(model: CausalLM, text: bytes, windows: int = WINDOWS) -> dict[str
     least ``FLOOR`` of the mean over all elements. Raises QuantizationError for text without tokens
     to predict.
     """
-    named = dict(model.model.named_parameters())
+    named = model.parameters()
     squares = dict.fromkeys(named, 0.0)
     count = 0
     for inputs in model.windows(text):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec import api
+from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.errors import ContainerFormatError, QuantizationError
 from nncodec.files import write_atomically
 from nncodec.tensors import safetensors as headers
@@ -132,13 +133,13 @@ def serialize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byt
 
 
 def read(path: Path) -> Checkpoint:
-    """A safetensors file, its archive, or all safetensors files of a folder.
+    """A safetensors file, its archive, or all safetensors files of a folder but our engine's.
 
     Raises ContainerFormatError, the errors of archives, and OSError.
     """
     if not path.is_dir():
         return parse(read_bytes(path))
-    parts = sorted(path.glob(f"*{SUFFIX}"))
+    parts = sorted(part for part in path.glob(f"*{SUFFIX}") if part.name != WEIGHTS_FILE)
     if not parts:
         raise ContainerFormatError(f"the folder {path} holds no file *{SUFFIX}")
     tensors: dict[str, Tensor] = {}
