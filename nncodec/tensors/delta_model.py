@@ -228,9 +228,7 @@ class DeltaRun:
         if not self.zero[from_small].coded(self.coder, int(knows and magnitude == 0), 255):
             for i in reversed(range(numbers.bits)):
                 coded = coded << 1 | self.tiny[i].coded(self.coder, magnitude >> i & 1, 255)
-        negative = self.code_sign(
-            numbers.negative(known), p, SMALL, int(numbers.negative(p.base))
-        )
+        negative = self.code_sign(numbers.negative(known), p, SMALL, int(numbers.negative(p.base)))
         return coded | negative << numbers.bits
 
     def code_sign(self, known: bool, p: Place, pair: int, detail: int) -> int:
