@@ -72,6 +72,12 @@ def code_deltas(
     decode: bool,
     isa: str,
 ) -> bytes: ...
+def measure_deltas(
+    items: list[tuple[int, int, int, int, int]],
+    base: npt.NDArray[np.uint8],
+    data: npt.NDArray[np.uint8],
+    isa: str,
+) -> list[int]: ...
 def code_tensors(
     items: list[tuple[int, int, int, int]], data: npt.NDArray[np.uint8], decode: bool, isa: str
 ) -> bytes: ...

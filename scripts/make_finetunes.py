@@ -2,11 +2,11 @@
 
 usage: python scripts/make_finetunes.py MODEL_FOLDER TEXT OUTPUT [--rates 1e-5 1e-4 1e-3]
 
-For every rate, AdamW (weight decay 0.01, no schedule) of ``--batch`` windows of ``--length`` tokens
-of TEXT a step; after each of ``--steps`` the weights are written as float32 and as bfloat16 safetensors,
-beside base_f32 and base_bf16: base_bf16.safetensors, ft_1e-5_100_bf16.safetensors and so on. Batches
-come from ``--seed``; other machines and releases of torch round otherwise, so the weights of another
-run differ from these in most of their last bits, and sizes measured with them by a per cent or so.
+For every rate, AdamW (weight decay 0.01, no schedule) of ``--batch`` windows of ``--length``
+tokens of TEXT a step; after each of ``--steps`` the weights are written as float32 and as bfloat16
+safetensors, beside base_f32 and base_bf16: ft_1e-5_100_bf16.safetensors and so on. Batches come
+from ``--seed``; other machines and releases of torch round otherwise, so the weights of another run
+differ from these in most of their last bits, and sizes measured with them by a few per cent.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ from nncodec.container import (
     varint,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.items import MODELLED, Item
 from nncodec.transforms import Transform
 
@@ -202,6 +203,12 @@ def items_of(draw: st.DrawFn, size: int) -> tuple[Item, ...]:
 
 
 @st.composite
+def deltas_of(draw: st.DrawFn, size: int) -> tuple[DeltaItem, ...]:
+    modes, offsets = st.sampled_from(Mode), st.integers(0, MAX_TOTAL)
+    return tuple(DeltaItem(item, draw(modes), draw(offsets)) for item in draw(items_of(size)))
+
+
+@st.composite
 def frames(draw: st.DrawFn) -> Frame:
     block_size = draw(st.integers(1, BLOCK_SIZE))
     count = draw(st.integers(0, 6))
@@ -227,10 +234,15 @@ def frames(draw: st.DrawFn) -> Frame:
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
         items = draw(items_of(size)) if kind in WITH_ITEMS else ()
-        blocks.append(Block(kind, size, payload, checksum, geometry, transform, shorter, items))
+        deltas = draw(deltas_of(size)) if kind == Kind.DELTA else ()
+        sizes_of = (kind, size, payload, checksum)
+        blocks.append(Block(*sizes_of, geometry, transform, shorter, items, deltas))
     coded = any(block.kind in WITH_MODEL for block in blocks)
     model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
-    return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id)
+    needed = any(block.kind == Kind.DELTA for block in blocks)
+    named = needed or draw(st.booleans())
+    base_id = draw(st.binary(min_size=16, max_size=16)) if named else None
+    return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id, base_id)
 
 
 @given(frames())
@@ -269,7 +281,7 @@ MODEL = bytes(16)
 REJECTED = {
     "another file": (b"PK\x03\x04 not ours", "signature is missing"),
     "one wrong byte": (b"\x89NND" + EMPTY[4:], "signature is missing"),
-    "reserved flag": (forge(b"\x00\x00", flags=2), "reserved flags are set \\(0x02\\)"),
+    "reserved flag": (forge(b"\x00\x00", flags=4), "reserved flags are set \\(0x04\\)"),
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
     "unknown kind": (forge(b"\x03\x03\x0f" + STORED_ROW[1:]), "kind 15 is unknown"),

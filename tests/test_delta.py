@@ -174,7 +174,8 @@ def test_a_wrong_base_is_an_error_before_anything_is_written() -> None:
     data = save({**tensors(0.01), "aaa": normal(60, 60)}, metadata={"another": "header"})
     archive = nncodec.compress(data, 1, base=base)
     frames = read_frames(io.BytesIO(archive))
-    assert frames[0].base_id and "delta" not in {b.name for b in frames[0].blocks}
+    assert frames[0].base_id
+    assert "delta" not in {b.name for b in frames[0].blocks}
     with pytest.raises(BaseFileError, match=r"pass --base FILE \(sha256 [0-9a-f]{32}"):
         nncodec.decompress(archive)
     for wrong in (b"", data, base + b"\0", base[:-1]):
@@ -247,12 +248,14 @@ def test_the_commands(tmp_path: Path) -> None:
         "cannot use the base": ["--base", tmp_path / "none"],
     }.items():
         output = cli("decompress", *words, packed, code=1)
-        assert error in output and len(output.splitlines()) == 1
+        assert error in output
+        assert len(output.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == [base, packed]
     cli("decompress", "--base", base, packed)
     assert file.read_bytes() == want
     cli("compress", "-l1", "-q", "-f", "--rm", "--base", base, file)
-    assert not file.exists() and packed.exists()
+    assert not file.exists()
+    assert packed.exists()
     assert cli("compress", "-l1", "-c", "--base", base, base)
 
 

@@ -144,5 +144,5 @@ def test_items_that_do_not_fit() -> None:
         encode_deltas([DeltaItem(items[0].tensor, Mode.EQUAL)], old, chunk, "")
     with pytest.raises(ValueError, match="no such mode"):
         _core.code_deltas([(4, 0, 20, 16, 3)], old, chunk, decode=False, isa="")
-    with pytest.raises(ValueError, match="no such kind|no delta"):
+    with pytest.raises(ValueError, match=r"no such kind|no delta"):
         _core.code_deltas([(99, 0, 20, 16, 1)], old, chunk, decode=False, isa="")

@@ -281,19 +281,25 @@ nb::object code_fields(const Items& items, const Bytes& input, bool decode, cons
 
 using Deltas = std::vector<std::tuple<int, int, int64_t, int64_t, int>>;
 
-nb::bytes code_deltas(const Deltas& items, const Bytes& base, const Bytes& input, bool decode,
-                      const std::string& isa) {
-  std::vector<nncodec::DeltaItem> list;
-  list.reserve(items.size());
+std::vector<nncodec::DeltaItem> read_deltas(const Deltas& items) {
+  std::vector<nncodec::DeltaItem> result;
+  result.reserve(items.size());
   for (const auto& [kind, role, rows, cols, mode] : items) {
     if (mode < 0 || mode > 255) throw std::invalid_argument("a delta's mode must lie in 0..255");
-    list.push_back({read_items({{kind, role, rows, cols}})[0], static_cast<nncodec::DeltaMode>(mode)});
+    result.push_back({read_items({{kind, role, rows, cols}})[0], static_cast<nncodec::DeltaMode>(mode)});
   }
+  return result;
+}
+
+std::vector<uint8_t> copied(const Bytes& input) { return {input.data(), input.data() + input.shape(0)}; }
+
+nb::bytes code_deltas(const Deltas& items, const Bytes& base, const Bytes& input, bool decode,
+                      const std::string& isa) {
+  const std::vector<nncodec::DeltaItem> list = read_deltas(items);
   if (!decode && base.shape(0) != input.shape(0)) {
     throw std::invalid_argument("the base does not fill the chunk");
   }
-  const std::vector<uint8_t> own(input.data(), input.data() + input.shape(0));
-  const std::vector<uint8_t> other(base.data(), base.data() + base.shape(0));
+  const std::vector<uint8_t> own = copied(input), other = copied(base);
   std::vector<uint8_t> out;
   {
     nb::gil_scoped_release unlocked;
@@ -301,6 +307,15 @@ nb::bytes code_deltas(const Deltas& items, const Bytes& base, const Bytes& input
                  : nncodec::encode_deltas(list, other.data(), own.data(), own.size(), isa);
   }
   return nb::bytes(out.data(), out.size());
+}
+
+std::vector<std::size_t> measure_deltas(const Deltas& items, const Bytes& base, const Bytes& input,
+                                        const std::string& isa) {
+  const std::vector<nncodec::DeltaItem> list = read_deltas(items);
+  if (base.shape(0) != input.shape(0)) throw std::invalid_argument("the base does not fill the chunk");
+  const std::vector<uint8_t> own = copied(input), other = copied(base);
+  nb::gil_scoped_release unlocked;
+  return nncodec::measure_deltas(list, other.data(), own.data(), own.size(), isa);
 }
 
 nb::dict stage_seconds(nncodec::Engine& self) {
@@ -391,5 +406,7 @@ NB_MODULE(_core, m) {
         nb::arg("decode"), nb::arg("isa"));
   m.def("code_deltas", &code_deltas, nb::arg("items"), nb::arg("base").noconvert(),
         nb::arg("data").noconvert(), nb::arg("decode"), nb::arg("isa"));
+  m.def("measure_deltas", &measure_deltas, nb::arg("items"), nb::arg("base").noconvert(),
+        nb::arg("data").noconvert(), nb::arg("isa"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }

@@ -265,6 +265,20 @@ std::vector<uint8_t> encode_deltas(const std::vector<DeltaItem>& items, const ui
   return run.coder().coder.finish();
 }
 
+std::vector<std::size_t> measure_deltas(const std::vector<DeltaItem>& items, const uint8_t* base,
+                                        const uint8_t* chunk, std::size_t size, const std::string& isa) {
+  if (total_bytes(items) != size) throw std::invalid_argument("the tensors do not fill the chunk");
+  std::vector<uint8_t> data(chunk, chunk + size);
+  DeltaRun<Encode> run(choose_kernels(isa), base, data.data(), nullptr, 0);
+  std::vector<std::size_t> sizes;
+  for (const DeltaItem& item : items) {
+    const std::size_t before = run.coder().coder.size();
+    run.item(item);
+    sizes.push_back(run.coder().coder.size() - before);
+  }
+  return sizes;
+}
+
 std::vector<uint8_t> decode_deltas(const std::vector<DeltaItem>& items, const uint8_t* base,
                                    std::size_t base_size, const uint8_t* payload, std::size_t size,
                                    const std::string& isa) {

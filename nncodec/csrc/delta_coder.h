@@ -29,7 +29,11 @@ struct DeltaItem {
 std::vector<uint8_t> encode_deltas(const std::vector<DeltaItem>& items, const uint8_t* base,
                                    const uint8_t* chunk, std::size_t size, const std::string& isa);
 
-// Inverse; `base_size` bytes of base are the chunk's. Throws PayloadError for a damaged payload.
+// How many bytes the payload grows by with each item, more or less.
+std::vector<std::size_t> measure_deltas(const std::vector<DeltaItem>& items, const uint8_t* base,
+                                        const uint8_t* chunk, std::size_t size, const std::string& isa);
+
+// Inverse of encode_deltas; `base_size` bytes of base are the chunk's. Throws PayloadError for a damaged payload.
 std::vector<uint8_t> decode_deltas(const std::vector<DeltaItem>& items, const uint8_t* base,
                                    std::size_t base_size, const uint8_t* payload, std::size_t size,
                                    const std::string& isa);

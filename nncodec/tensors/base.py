@@ -18,7 +18,7 @@ BASE_ID_BYTES = 16
 
 
 class Base:
-    """Its (n,) bytes, which must not change, the tensors in them, and the id archives name it by."""
+    """Its (n,) bytes, which must not change, its tensors, and the id that archives name it by."""
 
     def __init__(self, data: Bytes) -> None:
         self.data = data

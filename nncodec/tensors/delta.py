@@ -23,13 +23,14 @@ from nncodec.tensors.chunks import (
     role_of,
 )
 from nncodec.tensors.coder import Bytes, encode_tensors
-from nncodec.tensors.delta_coder import encode_deltas
+from nncodec.tensors.delta_coder import measure_deltas
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.items import FIELDS, Item
 from nncodec.tensors.layout import Span
 from nncodec.tensors.packing import Matrix
 
-SAMPLE = 1 << 15  # elements that modes are tried on
+SAMPLE = 1 << 15  # elements of a tensor that modes are tried on
+RUN = 16  # tensors that are tried one after the other
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class DeltaPart:
 
 @dataclass(frozen=True)
 class Match:
-    """Bytes ``begin`` to ``end`` of a file and ``offset`` of the base: a tensor, or what is equal."""
+    """Bytes ``begin`` to ``end`` of a file, ``offset`` of the base: a tensor, or equal bytes."""
 
     begin: int
     end: int
@@ -56,11 +57,8 @@ def plan_deltas(
     data: Bytes, spans: Sequence[Span], base: Base, isa: str, threads: int
 ) -> list[Part | DeltaPart]:
     """Parts that cover (n,) ``data``, in order."""
-    with ThreadPoolExecutor(threads) as pool:
-        judged = pool.map(
-            lambda pair: judge(data, pair[0], pair[1], base, isa), partners(spans, base.spans)
-        )
-        matches = [match for match in judged if match]
+    matches = match_tensors(data, spans, base)
+    matches = choose_modes(data, matches, base, isa, threads)
     matches = sorted([*matches, *equal_gaps(data, matches, spans, base)], key=lambda m: m.begin)
     parts: list[Part | DeltaPart] = []
     done = 0
@@ -98,26 +96,66 @@ def tail(name: str) -> str:
     return name.partition(".")[2] or name
 
 
-def judge(data: Bytes, span: Span, partner: Span, base: Base, isa: str) -> Match | None:
-    """How to code a tensor; None if its partner is of no use, or its dtype has no model."""
-    new, old = data[span.begin : span.end], base.data[partner.begin : partner.end]
-    if np.array_equal(new, old):
-        return Match(span.begin, span.end, partner.begin)
-    if span.dtype not in FIELDS:
-        return None
-    match = Match(span.begin, span.end, partner.begin, span, Mode.MOVED)
-    if len(new) < LEAST_TENSORS:  # not worth trying
-        return match
+def match_tensors(data: Bytes, spans: Sequence[Span], base: Base) -> list[Match]:
+    """Tensors that are equal to their partners, and those of dtypes that have a model."""
+    matches = []
+    for span, partner in partners(spans, base.spans):
+        old = base.data[partner.begin : partner.end]
+        match = Match(span.begin, span.end, partner.begin)
+        if np.array_equal(data[span.begin : span.end], old):
+            matches.append(match)
+        elif span.dtype in FIELDS:
+            matches.append(replace(match, span=span, mode=Mode.MOVED))
+    return matches
+
+
+def choose_modes(
+    data: Bytes, matches: Sequence[Match], base: Base, isa: str, threads: int
+) -> list[Match]:
+    """The matches, each with the mode that codes a sample best; without those whose partner is of
+    no use. Tensors of one role are compared with what they cost alone only if the first of them
+    hardly gains."""
+    small = [m for m in matches if not m.span or m.end - m.begin < LEAST_TENSORS]  # not tried
+    tried = [m for m in matches if m.span and m.end - m.begin >= LEAST_TENSORS]
+    samples = [sample(m, m.span) for m in tried if m.span]
+
+    def sizes(mode: Mode, begin: int, end: int) -> list[int]:
+        items = [replace(item, mode=mode) for item in samples[begin:end]]
+        old = base_bytes(items, base)
+        pairs = zip(tried[begin:end], items, strict=True)
+        new = np.concatenate([data[m.begin : m.begin + item.size] for m, item in pairs])
+        return measure_deltas(items, old, new, isa)
+
+    def alone(number: int) -> int:
+        match, item = tried[number], samples[number]
+        return len(encode_tensors([item.tensor], data[match.begin : match.begin + item.size], isa))
+
+    with ThreadPoolExecutor(threads) as pool:
+        runs = [(i, min(i + RUN, len(tried))) for i in range(0, len(tried), RUN)]
+        costs = {
+            mode: pool.map(lambda run, mode=mode: sizes(mode, *run), runs)
+            for mode in (Mode.MOVED, Mode.GIVEN)
+        }
+        moved, given = ([size for run in of for size in run] for of in costs.values())
+        best = [min(pair) for pair in zip(moved, given, strict=True)]
+        role = [(s.tensor.dtype, s.tensor.role) for s in samples]
+        first = {kind: number for number, kind in reversed(list(enumerate(role)))}
+        plain = dict(zip(first.values(), pool.map(alone, first.values()), strict=True))
+        sure = {kind for kind, n in first.items() if 10 * best[n] < 9 * plain[n]}
+        rest = [n for n, kind in enumerate(role) if n not in plain and kind not in sure]
+        plain |= dict(zip(rest, pool.map(alone, rest), strict=True))
+    return small + [
+        replace(match, mode=Mode.GIVEN if given[n] < moved[n] else Mode.MOVED)
+        for n, match in enumerate(tried)
+        if role[n] in sure or best[n] < plain[n]
+    ]
+
+
+def sample(match: Match, span: Span) -> DeltaItem:
+    """The first elements of a tensor, whole rows if they are not too long."""
     cols = min(span.cols, SAMPLE)
     rows = min(span.rows, SAMPLE // cols) if cols == span.cols else 1
-    item = Item(span.dtype, role_of(span.name), rows, cols)
-    new, old = new[: item.size], old[: item.size]
-    modes = (Mode.MOVED, Mode.GIVEN) if rows > 1 else (Mode.MOVED,)
-    sizes = {mode: len(encode_deltas([DeltaItem(item, mode)], old, new, isa)) for mode in modes}
-    best = min(sizes, key=lambda mode: sizes[mode])
-    if len(encode_tensors([item], new, isa)) <= sizes[best]:
-        return None
-    return replace(match, mode=best)
+    return DeltaItem(Item(span.dtype, role_of(span.name), rows, cols), Mode.MOVED, match.offset)
 
 
 def equal_gaps(
@@ -137,7 +175,7 @@ def equal_gaps(
 
 
 def delta_items(matches: Iterable[Match], base: Base) -> Iterator[tuple[int, DeltaItem]]:
-    """Where items begin, and the items; neighbours that are equal are one, small gaps are bridged."""
+    """Items, and where they begin; equal neighbours become one, small gaps are bridged."""
     begin = end = offset = 0  # of equal bytes that are not yet given out, and their base
 
     def equal() -> Iterator[tuple[int, DeltaItem]]:

@@ -19,6 +19,11 @@ def encode_deltas(items: Sequence[DeltaItem], base: Bytes, chunk: Bytes, isa: st
     return _core.code_deltas(rows(items), base, chunk, decode=False, isa=isa)
 
 
+def measure_deltas(items: Sequence[DeltaItem], base: Bytes, chunk: Bytes, isa: str) -> list[int]:
+    """How many bytes each item adds to the payload, more or less."""
+    return _core.measure_deltas(rows(items), base, chunk, isa=isa)
+
+
 def decode_deltas(items: Sequence[DeltaItem], base: Bytes, payload: bytes, isa: str) -> bytes:
     """Inverse of ``encode_deltas``. Raises PayloadError if the payload is found damaged."""
     data = np.frombuffer(payload, np.uint8)
