@@ -187,7 +187,7 @@ def test_trellis_indices_are_found(log_states: int, dtype: Dtype) -> None:
     assert found(item, data) == Mode(trellis=log_states)
     # In another order: the same numbers without what the trellis tells.
     mixed = np.random.default_rng(8).permutation(data.view("<i2" if wide else "i1")).view(np.uint8)
-    assert found(item, mixed) == Mode()
+    assert found(item, mixed).trellis == 0
     assert len(coded(item, data)) < 0.98 * len(coded(item, mixed))
 
 

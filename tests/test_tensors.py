@@ -77,6 +77,19 @@ def test_what_repeats_costs_little() -> None:
     assert twice < 1.2 * once
 
 
+@pytest.mark.parametrize("dtype", [Dtype.F32, Dtype.BF16, Dtype.I8, Dtype.U8, Dtype.I16])
+def test_zeros_are_told_first(dtype: Dtype) -> None:
+    """Scattered ones, dead rows and columns, and what zeros of floats have: a sign."""
+    values = normal(16, 24)
+    values[np.random.default_rng(3).random(values.shape) < 0.4] = 0
+    values[4:6] = values[:, 7] = 0
+    values[2, :5] = -0.0
+    payload = both_ways([Item(dtype, 0, 16, 24)], as_dtype(values, dtype))
+    assert len(payload) < len(
+        model.encode([Item(dtype, 0, 16, 24)], as_dtype(normal(16, 24), dtype))
+    )
+
+
 def test_hidden_float16_is_found() -> None:
     narrow = normal(40, 32).astype(np.float16).astype(np.float32)
     wide = normal(40, 32, seed=2)
