@@ -105,12 +105,12 @@ def test_damaged_payloads() -> None:
     """Never a crash; either an error or other bytes, which the checksum of the block finds."""
     items, data = sample_items()
     payload = encode_tensors(items, np.frombuffer(data, dtype=np.uint8), "")
-    for at in range(len(payload) - 1):  # the last byte may have bits that say nothing
+    for at in range(0, len(payload) - 1, 7):  # the last byte may have bits that say nothing
         broken = bytearray(payload)
         broken[at] ^= 0x55
         with suppress(PayloadError):
             assert decode_tensors(items, bytes(broken), "") != data
-    for cut in range(len(payload) - 1):
+    for cut in range(0, len(payload) - 1, 7):
         with suppress(PayloadError):
             assert decode_tensors(items, payload[:cut], "") != data
     with pytest.raises(PayloadError):
@@ -198,7 +198,7 @@ def test_archives_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> N
 def test_damaged_archives() -> None:
     data = save({"w": normal(24, 24)})
     archive = nncodec.compress(data, 1)
-    for at in range(0, len(archive), 3):
+    for at in range(0, len(archive), 11):
         broken = bytearray(archive)
         broken[at] ^= 0xFF
         try:
@@ -206,7 +206,7 @@ def test_damaged_archives() -> None:
         except NNCodecError:
             continue
         assert result == data  # slack in a payload's last byte
-    for cut in range(0, len(archive), 7):
+    for cut in range(0, len(archive), 19):
         with pytest.raises(NNCodecError):
             nncodec.decompress(archive[:cut])
 
