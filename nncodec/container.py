@@ -38,7 +38,7 @@ from nncodec.blocks import (
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
 from nncodec.tensors.delta_items import DeltaItem, Mode
-from nncodec.tensors.items import Item, dtype_of
+from nncodec.tensors.items import FIELDS, Item, dtype_of
 from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
@@ -283,18 +283,21 @@ def read_block(reader: HeaderReader, size: int) -> Block:
     if kind in WITH_TABLE:
         check_table(geometry, coded_size)
     transformed_size = coded_size if transform else 0
-    items = read_items(reader, size) if kind in WITH_ITEMS else ()
+    items = read_items(reader, size, kind) if kind in WITH_ITEMS else ()
     deltas = read_deltas(reader, size) if kind == Kind.DELTA else ()
     sizes = (size, payload_size, checksum)
     return Block(kind, *sizes, geometry, transform, transformed_size, items, deltas)
 
 
-def read_items(reader: HeaderReader, size: int) -> tuple[Item, ...]:
+def read_items(reader: HeaderReader, size: int, kind: Kind) -> tuple[Item, ...]:
     """What a block of ``size`` bytes holds: items that fill it."""
     items, left = [], size
     for _ in range(reader.varint("number of items", size)):
-        items.append(read_item(reader, left))
-        left -= items[-1].size
+        item = read_item(reader, left)
+        if kind == Kind.FIELDS:
+            check_fields(item)
+        items.append(item)
+        left -= item.size
     check_filled(left)
     return tuple(items)
 
@@ -304,6 +307,7 @@ def read_deltas(reader: HeaderReader, size: int) -> tuple[DeltaItem, ...]:
     items, left = [], size
     for _ in range(reader.varint("number of items", size)):
         item = read_item(reader, left)
+        check_fields(item)
         code = reader.take(1)[0]
         try:
             mode = Mode(code)
@@ -313,6 +317,11 @@ def read_deltas(reader: HeaderReader, size: int) -> tuple[DeltaItem, ...]:
         left -= item.size
     check_filled(left)
     return tuple(items)
+
+
+def check_fields(item: Item) -> None:
+    if item.dtype is not None and item.dtype not in FIELDS:
+        raise CorruptDataError(f"block table: {item.dtype.name} has no fields or deltas")
 
 
 def read_item(reader: HeaderReader, left: int) -> Item:

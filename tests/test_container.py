@@ -47,7 +47,7 @@ from nncodec.container import (
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
 from nncodec.tensors.delta_items import DeltaItem, Mode
-from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.items import FIELDS, MODELLED, Item
 from nncodec.transforms import Transform
 
 EMPTY = bytes.fromhex(
@@ -188,11 +188,12 @@ def test_literal_headers(frame: Frame, header: bytes) -> None:
 
 
 @st.composite
-def items_of(draw: st.DrawFn, size: int) -> tuple[Item, ...]:
+def items_of(draw: st.DrawFn, size: int, kind: Kind) -> tuple[Item, ...]:
     """A few tensors that fill a block, and bytes for what is over."""
+    dtypes = MODELLED if kind == Kind.TENSORS else FIELDS
     items = []
     while size and len(items) < 4:
-        dtype = draw(st.sampled_from(sorted(MODELLED, key=lambda d: d.value)))
+        dtype = draw(st.sampled_from(sorted(dtypes, key=lambda d: d.value)))
         elements = size // dtype.block_bytes
         if elements:
             rows = draw(st.integers(1, elements))
@@ -205,7 +206,9 @@ def items_of(draw: st.DrawFn, size: int) -> tuple[Item, ...]:
 @st.composite
 def deltas_of(draw: st.DrawFn, size: int) -> tuple[DeltaItem, ...]:
     modes, offsets = st.sampled_from(Mode), st.integers(0, MAX_TOTAL)
-    return tuple(DeltaItem(item, draw(modes), draw(offsets)) for item in draw(items_of(size)))
+    return tuple(
+        DeltaItem(item, draw(modes), draw(offsets)) for item in draw(items_of(size, Kind.DELTA))
+    )
 
 
 @st.composite
@@ -233,7 +236,7 @@ def frames(draw: st.DrawFn) -> Frame:
         payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
-        items = draw(items_of(size)) if kind in WITH_ITEMS else ()
+        items = draw(items_of(size, kind)) if kind in WITH_ITEMS else ()
         deltas = draw(deltas_of(size)) if kind == Kind.DELTA else ()
         sizes_of = (kind, size, payload, checksum)
         blocks.append(Block(*sizes_of, geometry, transform, shorter, items, deltas))

@@ -206,14 +206,16 @@ nb::object x86_filter(const Bytes& input, bool decode) {
   return nb::cast(nb::ndarray<nb::numpy, uint8_t>(data, {size}, owner));
 }
 
+constexpr int kLastField = static_cast<int>(nncodec::TensorKind::kUInt8);
 using Items = std::vector<std::tuple<int, int, int64_t, int64_t>>;
 
-std::vector<nncodec::TensorItem> read_items(const Items& items) {
+// `most`: kinds up to this one are known to who asks; 255: it says so itself.
+std::vector<nncodec::TensorItem> read_items(const Items& items, int most = 255) {
   std::vector<nncodec::TensorItem> result;
   result.reserve(items.size());
   for (const auto& [kind, role, rows, cols] : items) {
-    if (kind < 0 || kind > 255 || role < 0 || role > 255) {
-      throw std::invalid_argument("a tensor's kind and role must lie in 0..255");
+    if (kind < 0 || kind > most || role < 0 || role > 255) {
+      throw std::invalid_argument("no such kind of tensor, or its role is not in 0..255");
     }
     result.push_back({static_cast<nncodec::TensorKind>(kind), static_cast<uint8_t>(role), rows, cols});
   }
@@ -259,7 +261,7 @@ nb::object trellis_quantize(const Tokens& positions, const Rates& rates, int sta
 nb::object code_fields(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
   // No copy: this is to be fast, and if another thread should write to the input, the result is nonsense,
   // but stays in bounds, since no length is read twice.
-  const std::vector<nncodec::TensorItem> list = read_items(items);
+  const std::vector<nncodec::TensorItem> list = read_items(items, kLastField);
   if (!decode) {
     std::vector<uint8_t> out;
     {

@@ -191,7 +191,7 @@ class FloatModel {
       }
       for (int i = 0; i < noise; ++i) {
         Flag& flag = tail_[zero][zeros_ > 2][i];
-        found = found << 1 | static_cast<uint32_t>(flag.code(coder, low >> (bits - 1 - i) & 1, 1023));
+        found = found << 1 | static_cast<uint32_t>(flag.code_noise(coder, low >> (bits - 1 - i) & 1, 1023));
       }
       found <<= bits - noise;
     }

@@ -34,8 +34,20 @@ class Flag {
  public:
   template <class Coder>
   int code(Coder& coder, int bit, int limit) {
-    const int p = std::clamp(static_cast<int>(value_ >> 16), 1, kProbabilityOne - 1);
-    bit = coder.code(bit, p);
+    return code_as(coder, bit, limit, static_cast<int>(value_ >> 16));
+  }
+  // Of what is most likely noise: an estimate that is near one half by chance would cost, not gain.
+  template <class Coder>
+  int code_noise(Coder& coder, int bit, int limit) {
+    const int p = static_cast<int>(value_ >> 16), half = kProbabilityOne / 2;
+    return code_as(coder, bit, limit, p > half - kNoise && p < half + kNoise ? half : p);
+  }
+  void lean_to_zero() { value_ = (1u << 28) | 4; }
+
+ private:
+  template <class Coder>
+  int code_as(Coder& coder, int bit, int limit, int p) {
+    bit = coder.code(bit, std::clamp(p, 1, kProbabilityOne - 1));
     const int n = static_cast<int>(value_ & 1023), was = static_cast<int>(value_ >> 10);
     const int way = bit ? (1 << 22) - 1 - was : was;
     const int step = (way >> 6) * kReciprocals.of[n] >> 9;
@@ -43,9 +55,8 @@ class Flag {
              static_cast<uint32_t>(n < limit ? n + 1 : n);
     return bit;
   }
-  void lean_to_zero() { value_ = (1u << 28) | 4; }
 
- private:
+  static constexpr int kNoise = kProbabilityOne / 32;
   uint32_t value_ = 1u << 31;
 };
 

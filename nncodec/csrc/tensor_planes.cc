@@ -191,14 +191,14 @@ int element(const TensorItem& item, const uint8_t* bytes, int64_t i) {
   return item.kind == TensorKind::kInt8 ? static_cast<int8_t>(bytes[i]) : bytes[i];
 }
 
-// log2 of the states that make the elements most predictable, or 0.
+// log2 of the states that make the elements most predictable, or 0. Runs of zeros make every state
+// machine gain; a trellis is the one that gains alone.
 uint8_t choose_trellis(const TensorItem& item, const uint8_t* bytes) {
   if (item.kind == TensorKind::kUInt8 || item.cols < 2) return 0;
   const int64_t rows = std::max<int64_t>(1, std::min(item.rows, kSample / item.cols));
   const int64_t cols = std::min(item.cols, kSample);
   if (rows * cols < 4096) return 0;
-  uint64_t best = 0;
-  uint8_t chosen = 0;
+  std::array<uint64_t, kMaxTrellis + 1> bits{};
   for (uint8_t log = 0; log <= kMaxTrellis; ++log) {
     if (log == 1) continue;
     std::array<uint32_t, 256> counts[2] = {};
@@ -210,15 +210,15 @@ uint8_t choose_trellis(const TensorItem& item, const uint8_t* bytes) {
         if (log) state = next_state(log, state, static_cast<uint32_t>(k) & 1);
       }
     }
-    const uint64_t bits = cost(counts[0]) + cost(counts[1]);
-    if (log == 0) {
-      best = bits - bits / 100;  // less may be chance
-    } else if (bits < best) {
-      best = bits;
-      chosen = log;
-    }
+    bits[log] = std::min(cost(counts[0]) + cost(counts[1]), bits[0] ? bits[0] : ~uint64_t{0});
   }
-  return chosen;
+  const auto best = std::min_element(bits.begin() + 2, bits.end());
+  const uint64_t gain = bits[0] - *best;
+  uint64_t second = 0;
+  for (auto other = bits.begin() + 2; other != bits.end(); ++other) {
+    if (other != best) second = std::max(second, bits[0] - *other);
+  }
+  return gain * 100 > bits[0] && second * 2 < gain ? static_cast<uint8_t>(best - bits.begin()) : 0;
 }
 
 // Whether bytes hold two codes each: both halves are distributed alike, and tell little of each other.

@@ -9,6 +9,7 @@
 #include "tensor_floats.h"
 #include "tensor_integers.h"
 #include "tensor_planes.h"
+#include "tensor_zeros.h"
 #include "trellis_states.h"
 #include "zeroed_table.h"
 
@@ -26,11 +27,13 @@ class TensorRun {
         floats_(kernels),
         integers_(kernels),
         signs_(kernels),
+        zeros_(kernels),
         matches_(std::size_t{1} << kMatchBits) {
     planes_.reserve(2 * bytes);
     for (auto& tree : trees_) {
       for (Flag& flag : tree) flag.lean_to_zero();
     }
+    zero_sign_.lean_to_zero();
   }
 
   // Codes the item's `bytes`: reads them, or writes them.
@@ -149,20 +152,52 @@ class TensorRun {
     plane_ = plane;
     width_ = plane.layout.bytes;
     is_float_ = plane.form == Form::kFloat;
-    const int anchor = tree_byte(2, Coder::kKnows ? choose_anchor(plane) : 0);
+    const int anchor = anchor_ = tree_byte(2, Coder::kKnows ? choose_anchor(plane) : 0);
     if (is_float_) {
       floats_.begin(plane.layout, anchor, role_);
     } else {
       integers_.begin(plane, anchor, role_);
     }
+    sparse_ = may_be_sparse() && coder_.code(Coder::kKnows && is_sparse(), kProbabilityOne / 2) != 0;
     const std::size_t columns =
         plane.rows > 1 ? static_cast<std::size_t>(std::min<int64_t>(plane.cols, kColumns)) : 1;
     column_sums_.assign(columns, 0);
     column_counts_.assign(columns, 0);
     column_signs_.assign(columns, 0);
+    if (sparse_) zeros_.start_item(plane.rows > 1, columns);
     sum_ = count_ = 0;
     around_ = Around{};
     for (int64_t row = 0; row < plane.rows; ++row) code_row(row);
+  }
+
+  // Codes of blocks have no zero that stands out, and trellis indices mean zero by their state.
+  bool may_be_sparse() const { return plane_.form != Form::kCode && !plane_.trellis; }
+
+  bool is_zero(const Cut& c) const { return is_float_ ? c.symbol == kZero : c.exponent == 0; }
+
+  // Whether zeros are so many that each element is first told from them.
+  bool is_sparse() const {
+    const int64_t n = plane_.rows * plane_.cols;
+    int64_t zeros = 0;
+    for (int64_t i = 0; i < n; ++i) zeros += is_zero(cut(load(begin_ + i * width_)));
+    return zeros * ZeroCoder::kShare >= n;
+  }
+
+  // Whether the element is zero; if so it is done, sign and all.
+  bool code_zero(Cut& c, const Place& p) {
+    const Around& a = around_;
+    const auto around =
+        static_cast<uint32_t>(is_zero(a.up) | is_zero(a.up_left) << 1 | is_zero(a.up_right) << 2);
+    const uint32_t expected =
+        p.matched ? 2 * static_cast<uint32_t>(p.bucket) + static_cast<uint32_t>(is_zero(p.expected)) : 0;
+    const ZeroPlace place{role_, p.column, static_cast<uint32_t>(p.scale), static_cast<uint32_t>(p.row_scale),
+                          static_cast<uint32_t>(p.column_scale), around, expected, p.bucket};
+    if (!zeros_.code(coder_, Coder::kKnows && is_zero(c), place)) return false;
+    const auto sign = is_float_ ? static_cast<uint32_t>(zero_sign_.code(coder_, c.sign, 255)) : 0;
+    const Layout& l = plane_.layout;
+    c = cut(is_float_ ? sign << (l.mantissa + l.exponent)
+                      : plane_.is_signed ? 0 : static_cast<uint32_t>(anchor_));
+    return true;
   }
 
   void code_row(int64_t row) {
@@ -178,6 +213,7 @@ class TensorRun {
     a.up = Cut{};
     a.up_right = above >= 0 ? cut(load(above)) : Cut{};
     Group group;
+    if (sparse_) zeros_.start_row();
     for (int64_t col = 0; col < cols; ++col) {
       const int64_t at = base + col * width_;
       if ((col & 31) == 0) mean = count_ ? std::max<uint64_t>(1, sum_ / count_) : 1;
@@ -210,7 +246,14 @@ class TensorRun {
       p.group = plane_.group ? group.context(plane_) : 0;
       p.quantum = plane_.trellis ? 2 | (state & 1) : 0;
 
-      const Cut known = Coder::kKnows ? cut(load(at)) : Cut{};
+      Cut known = Coder::kKnows ? cut(load(at)) : Cut{};
+      if (sparse_ && code_zero(known, p)) {
+        if (!Coder::kKnows) store(at, known.value);
+        group.add(plane_, known);
+        end_match(at, known.value);
+        next_slot_ = &matches_[hash(known.value, a.left.value, a.left2.value) >> (32 - kMatchBits)];
+        continue;  // neighbours and scales are those of elements other than zero
+      }
       const Cut c = is_float_ ? floats_.code(coder_, signs_, known, p, a)
                               : integers_.code(coder_, signs_, known, p, a);
       if (!Coder::kKnows) store(at, c.value);
@@ -236,6 +279,7 @@ class TensorRun {
       next_slot_ = &matches_[hash(c.value, a.left2.value, a.left3.value) >> (32 - kMatchBits)];
       __builtin_prefetch(next_slot_);
     }
+    if (sparse_) zeros_.end_row();
   }
 
   // The elements that share a scale: each group holds an extreme one, and the scale tells its size.
@@ -309,6 +353,8 @@ class TensorRun {
   FloatModel floats_;
   IntegerModel integers_;
   SignModel signs_;
+  ZeroCoder zeros_;
+  Flag zero_sign_;
   std::array<std::array<Flag, 256>, 3> trees_;
   ZeroedTable<uint32_t> matches_;  // hash of three elements -> offset of the next; 0: none
   std::vector<uint8_t> planes_;    // of all items so far
@@ -318,6 +364,8 @@ class TensorRun {
   Plane plane_{};
   bool is_float_ = false;
   int width_ = 1;
+  int anchor_ = 0;
+  bool sparse_ = false;
   uint32_t role_ = 0;
   int64_t begin_ = 0;
   std::vector<uint64_t> column_sums_;

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nncodec.tensors.delta_numbers import Numbers
-from nncodec.tensors.model import sign_class
+from nncodec.tensors.groups import sign_class
 from nncodec.tensors.nibbles import hashed
 from nncodec.tensors.parts import log2_eighths
 

@@ -188,5 +188,5 @@ class FloatModel:
         found = 0
         for i in range(noise):
             flag = self.tails.setdefault((zero, self.zeros > 2, i), Flag())
-            found = found << 1 | flag.coded(self.coder, low >> (bits - 1 - i) & 1, 1023)
+            found = found << 1 | flag.coded_noise(self.coder, low >> (bits - 1 - i) & 1, 1023)
         return found << (bits - noise)

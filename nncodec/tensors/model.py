@@ -9,25 +9,34 @@ the other elements of the same scale were. Integers only. docs/weights.md has th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nncodec._core import PayloadError
+from nncodec.mixing import ONE
 from nncodec.tensors.floats import FloatModel
+from nncodec.tensors.groups import Group, clamped, mean_log, sign_class, units_of
 from nncodec.tensors.integers import IntegerModel, level
 from nncodec.tensors.items import Item
+from nncodec.tensors.matches import Matches
 from nncodec.tensors.modes import choose_mode
-from nncodec.tensors.nibbles import BitCoder, hashed
-from nncodec.tensors.parts import Around, Cut, Decoding, Encoding, Flag, Place, log2_eighths
+from nncodec.tensors.nibbles import BitCoder
+from nncodec.tensors.parts import (
+    ZERO,
+    Around,
+    Cut,
+    Decoding,
+    Encoding,
+    Flag,
+    Place,
+    log2_eighths,
+)
 from nncodec.tensors.planes import Form, Mode, Plane, join, planes_of, split, valid_mode
 from nncodec.tensors.signs import SignModel
 from nncodec.tensors.trellis_states import next_state
+from nncodec.tensors.zeros import SHARE, ZeroCoder, ZeroPlace
 
-MATCH_BITS = 18
 COLUMNS = 1 << 16
-MIN_MATCH, MAX_MATCH = 3, 31
-PRIOR = 6  # elements that the mean of all counts for in a row's or column's
 
 
 def encode(items: Sequence[Item], chunk: bytes) -> bytes:
@@ -51,49 +60,9 @@ def decode(items: Sequence[Item], payload: bytes) -> bytes:
     return chunk
 
 
-def sign_class(total: int, much: int, some: int) -> int:
-    bounds = (-much, -some, some + 1, much + 1)
-    return sum(total >= bound for bound in bounds)
-
-
-def scale(total: int, count: int, mean: int) -> int:
-    """Of the mean of a row or column, of which a little is the mean of all."""
-    return min(511, log2_eighths(max(1, (total + PRIOR * mean) // (count + PRIOR))))
-
-
 def divided(a: int, b: int) -> int:
     """As C++ divides: towards zero."""
     return -(-a // b) if a < 0 else a // b
-
-
-@dataclass
-class Group:
-    """The elements that share a scale: each group holds an extreme one, and the scale tells its
-    size."""
-
-    plane: Plane
-    left: int = 0
-    unit: int = 1 << 24
-    low: int = 15
-    high: int = 0
-
-    @property
-    def log(self) -> int:
-        """Of the unit, in eighths."""
-        return log2_eighths(max(1, self.unit)) - 192
-
-    def add(self, c: Cut) -> None:
-        if self.plane.form == Form.CODE:
-            size = c.value >> (self.plane.bits - 4) & 15
-        else:
-            size = min(c.exponent >> 2, 31)
-        self.low, self.high = min(self.low, size), max(self.high, size)
-        self.left -= 1
-
-    def context(self) -> int:
-        places = min(7, (self.left - 1).bit_length())
-        extremes = self.low << 4 if self.plane.form == Form.CODE else 0
-        return (extremes | self.high) << 3 | places
 
 
 class TensorRun:
@@ -103,10 +72,10 @@ class TensorRun:
         self.coder = coder
         signs = SignModel()
         self.floats, self.integers = FloatModel(coder, signs), IntegerModel(coder, signs)
+        self.zeros, self.zero_sign = ZeroCoder(), Flag.leaning_to_zero()
         self.trees = [[Flag.leaning_to_zero() for _ in range(256)] for _ in range(3)]
-        self.matches: dict[int, int] = {}  # hash of three elements -> offset of the next
         self.data = bytearray()  # the planes of all items so far
-        self.match = self.match_length = 0
+        self.matches = Matches(self.data)
 
     def item(self, item: Item, data: bytes) -> bytes:
         """Code the item, whose (size,) bytes encoders know; returns them."""
@@ -138,8 +107,10 @@ class TensorRun:
             node = node << 1 | self.trees[tree][node].coded(self.coder, byte >> i & 1, 30)
         return node & 255
 
-    def load(self, at: int) -> int:
-        return int.from_bytes(self.data[at : at + self.width], "little")
+    def store(self, at: int, c: Cut) -> None:
+        """Of the value what there is room for: damaged payloads can give too many bits."""
+        value = c.value & ((1 << 8 * self.width) - 1)
+        self.data[at : at + self.width] = value.to_bytes(self.width, "little")
 
     def choose_anchor(self, plane: Plane) -> int:
         """The exponent that all but a few do not exceed; of unsigned integers the mean."""
@@ -150,7 +121,7 @@ class TensorRun:
             return (sum(self.data[self.begin : self.begin + n]) + n // 2) // n
         counts = [0] * 256
         for i in range(n):
-            value = self.load(self.begin + i * self.width)
+            value = self.matches.load(self.begin + i * self.width)
             counts[value >> plane.layout.mantissa & ((1 << plane.layout.exponent) - 1)] += 1
         above, anchor = 0, 255
         while anchor > 0:
@@ -161,40 +132,39 @@ class TensorRun:
         return anchor
 
     def find_units(self, plane: Plane) -> list[int]:
-        """What a step of each group's codes is, 2^24 for the largest binade: the scale, a float, of
-        some formats times a byte."""
+        """What a step of each group's codes is, as far as scales say it."""
         if plane.unit < 0:
             return []
-        layout = self.planes[plane.unit].layout
-        begin, self.width = self.begins[plane.unit], layout.bytes
-        offsets = range(begin, begin + self.planes[plane.unit].size, self.width)
-        # As half-precision numbers, but for the exponent's bits.
-        halves = [self.load(at) >> (layout.mantissa - 10) for at in offsets]
-        full = (1 << layout.exponent) - 1
-        top = max(v >> 10 & full for v in halves)
+        scales, factors = self.integers_of(plane.unit), list[int]()
+        if plane.subunit >= 0:
+            factors = [abs(v) for v in self.integers_of(plane.subunit)]
         groups = plane.rows * (plane.cols // plane.group)
-        units = []
-        for g in range(groups):
-            v = halves[g * len(halves) // groups]
-            exponent = v >> 10 & full
-            unit = (1024 + (v & 1023)) << 14 >> (top - exponent) if exponent else 0
-            if plane.subunit >= 0:
-                byte = self.data[self.begins[plane.subunit] + g]
-                signed = self.planes[plane.subunit].signed
-                unit = unit * (abs((byte ^ 128) - 128) if signed else byte) >> 6
-            units.append(unit)
-        return units
+        return units_of(scales, self.planes[plane.unit].layout, factors, groups)
+
+    def integers_of(self, index: int) -> list[int]:
+        """The elements of one of the item's planes."""
+        plane, begin = self.planes[index], self.begins[index]
+        raw = bytes(self.data[begin : begin + plane.size])
+        sign = "i" if plane.signed else "u"
+        return [int(v) for v in np.frombuffer(raw, f"<{sign}{plane.layout.bytes}")]
 
     def code_plane(self, plane: Plane, begin: int) -> None:
         self.units = self.find_units(plane)
         self.plane, self.begin, self.width = plane, begin, plane.layout.bytes
-        anchor = self.tree_byte(2, self.choose_anchor(plane) if self.coder.knows else 0)
+        self.matches.begin(begin, self.width)
+        self.anchor = self.tree_byte(2, self.choose_anchor(plane) if self.coder.knows else 0)
         self.is_float = plane.form == Form.FLOAT
         if self.is_float:
-            self.floats.begin(plane.layout, anchor, self.role)
+            self.floats.begin(plane.layout, self.anchor, self.role)
         else:
-            self.integers.begin(plane, anchor, self.role)
+            self.integers.begin(plane, self.anchor, self.role)
+        # Codes of blocks have no zero that stands out; trellis indices are zero by state.
+        self.sparse = False
+        if plane.form != Form.CODE and not plane.trellis:
+            sparse = int(self.coder.knows and self.is_sparse())
+            self.sparse = bool(self.coder.code(sparse, ONE // 2))
         columns = min(plane.cols, COLUMNS) if plane.rows > 1 else 1
+        self.zeros.start_item(plane.rows > 1, columns)
         self.column_sums, self.column_counts = [0] * columns, [0] * columns
         self.column_signs = [0] * columns
         self.total = self.count = 0
@@ -204,6 +174,36 @@ class TensorRun:
 
     def cut(self, value: int) -> Cut:
         return self.floats.cut(value) if self.is_float else self.integers.cut(value)
+
+    def is_zero(self, c: Cut) -> bool:
+        return c.symbol == ZERO if self.is_float else c.exponent == 0
+
+    def is_sparse(self) -> bool:
+        """Whether zeros are so many that each element is first told from them."""
+        n = self.plane.rows * self.plane.cols
+        offsets = range(self.begin, self.begin + n * self.width, self.width)
+        return sum(self.is_zero(self.cut(self.matches.load(at))) for at in offsets) * SHARE >= n
+
+    def code_zero(self, known: Cut, p: Place) -> Cut | None:
+        """The element, sign and all, if it is zero."""
+        a = self.around
+        around = [self.is_zero(c) for c in (a.up, a.up_left, a.up_right)]
+        place = ZeroPlace(
+            self.role,
+            p.column,
+            p.scale,
+            p.row_scale,
+            p.column_scale,
+            around[0] | around[1] << 1 | around[2] << 2,
+            2 * p.bucket + self.is_zero(p.expected) if p.matched else 0,
+            p.bucket,
+        )
+        if not self.zeros.code(self.coder, self.is_zero(known), place):
+            return None
+        if not self.is_float:
+            return self.cut(0 if self.plane.signed else self.anchor)
+        sign = self.zero_sign.coded(self.coder, known.sign, 255)
+        return self.cut(sign << (self.plane.layout.mantissa + self.plane.layout.exponent))
 
     def begin_group(self, row: int, col: int) -> Group:
         plane = self.plane
@@ -215,14 +215,15 @@ class TensorRun:
     def code_row(self, row: int) -> None:
         plane, a = self.plane, self.around
         rows, cols = plane.rows, plane.cols
-        row_sum = row_sign = state = 0
+        row_sum = row_count = row_sign = state = 0
         mean = max(1, self.total // self.count) if self.count else 1
         local = mean << 4
         base = self.begin + row * cols * self.width
         above = base - cols * self.width
         a.up = Cut()
-        a.up_right = self.cut(self.load(above)) if row else Cut()
+        a.up_right = self.cut(self.matches.load(above)) if row else Cut()
         group = Group(plane)
+        self.zeros.start_row()
         for col in range(cols):
             at = base + col * self.width
             if col & 31 == 0:
@@ -232,17 +233,19 @@ class TensorRun:
             column = col & (COLUMNS - 1) if rows > 1 else 0
             a.up_left, a.up = a.up, a.up_right
             has_right = row and col + 1 < cols
-            a.up_right = self.cut(self.load(above + (col + 1) * self.width)) if has_right else Cut()
+            a.up_right = (
+                self.cut(self.matches.load(above + (col + 1) * self.width)) if has_right else Cut()
+            )
             overall = log2_eighths(mean)
-            row_scale = scale(row_sum, col, mean)
+            row_scale = mean_log(row_sum, row_count, mean)
             column_scale = (
-                scale(self.column_sums[column], self.column_counts[column], mean)
+                mean_log(self.column_sums[column], self.column_counts[column], mean)
                 if rows > 1
                 else overall
             )
             change = log2_eighths(max(1, local >> 4)) - row_scale
-            self.find_match(at)
-            length = self.match_length
+            self.matches.find(at)
+            length, bucket = self.matches.length, self.matches.bucket
             p = Place(
                 column=column,
                 row_start=col == 0,
@@ -254,22 +257,26 @@ class TensorRun:
                 row_sign=sign_class(row_sign, 20, 4),
                 column_sign=sign_class(self.column_signs[column], 12, 3),
                 matched=length > 0,
-                expected=self.cut(self.load(self.match)) if length else Cut(),
+                expected=self.cut(self.matches.load(self.matches.at)) if length else Cut(),
                 match_length=length,
-                bucket=1 + (length > 6) + (length > 15) if length else 0,
-                group=group.context() if plane.group else 0,
+                bucket=bucket,
+                group=group.context(),
                 quantum=2 | (state & 1) if plane.trellis else 0,
             )
-            known = self.cut(self.load(at)) if self.coder.knows else Cut()
+            known = self.cut(self.matches.load(at)) if self.coder.knows else Cut()
+            if self.sparse and (zero := self.code_zero(known, p)):
+                self.store(at, zero)
+                group.add(zero)
+                self.matches.end(at, (zero, a.left, a.left2))
+                continue  # neighbours and scales are those of elements other than zero
             c = (self.floats if self.is_float else self.integers).code(known, p, a)
-            # Damaged payloads can give values of too many bits.
-            value = c.value & ((1 << 8 * self.width) - 1)
-            self.data[at : at + self.width] = value.to_bytes(self.width, "little")
+            self.store(at, c)
             if self.is_float:
                 size = self.floats.magnitude(c)
             else:
                 size = level(c.exponent, p.quantum) * group.unit >> 8
             row_sum += size
+            row_count += 1
             self.column_sums[column] += size
             self.column_counts[column] += 1
             self.total += size
@@ -281,38 +288,6 @@ class TensorRun:
             if plane.trellis:
                 state = next_state(plane.trellis, state, c.value)
             group.add(c)
-            self.end_match(at, c.value)
             a.left3, a.left2, a.left = a.left2, a.left, c
-
-    def find_match(self, at: int) -> None:
-        """Before an element: go on with the match, or look for one."""
-        w, a = self.width, self.around
-        self.slot = -1
-        if at - self.begin < MIN_MATCH * w:
-            self.match_length = 0
-            return
-        self.slot = hashed(a.left.value, a.left2.value, a.left3.value) >> (32 - MATCH_BITS)
-        candidate = self.matches.get(self.slot, 0)
-        if self.match_length > 0 or candidate == 0:
-            return
-        most = min(candidate, at - self.begin, MAX_MATCH * w) // w
-        length = 0
-        while length < most and (
-            self.load(candidate - (length + 1) * w) == self.load(at - (length + 1) * w)
-        ):
-            length += 1
-        if length >= MIN_MATCH:
-            self.match, self.match_length = candidate, length
-
-    def end_match(self, at: int, value: int) -> None:
-        if self.slot >= 0:
-            self.matches[self.slot] = at
-        if self.match_length == 0:
-            return
-        hit = self.load(self.match) == value
-        self.match_length = min(self.match_length + 1, MAX_MATCH) if hit else 0
-        self.match += self.width
-
-
-def clamped(log: int) -> int:
-    return max(0, min(511, log))
+            self.matches.end(at, (a.left, a.left2, a.left3))
+        self.zeros.end_row()

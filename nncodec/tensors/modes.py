@@ -44,7 +44,10 @@ def choose_mode(item: Item, data: Bytes) -> Mode:
 
 
 def choose_trellis(item: Item, data: Bytes) -> int:
-    """log2 of the states that make the elements most predictable, or 0."""
+    """log2 of the states that make the elements most predictable, or 0.
+
+    Runs of zeros make every state machine gain; a trellis is the one that gains alone.
+    """
     if item.cols < 2:
         return 0
     rows = max(1, min(item.rows, SAMPLE // item.cols))
@@ -52,13 +55,12 @@ def choose_trellis(item: Item, data: Bytes) -> int:
     sample = values[:rows, :SAMPLE].astype(np.int64)
     if sample.size < LEAST:
         return 0
-    best = trellis_cost(sample, 0)
-    best, chosen = best - best // 100, 0  # less may be chance
-    for log_states in range(2, MAX_TRELLIS + 1):
-        bits = trellis_cost(sample, log_states)
-        if bits < best:
-            best, chosen = bits, log_states
-    return chosen
+    plain = trellis_cost(sample, 0)
+    gains = {log: plain - trellis_cost(sample, log) for log in range(2, MAX_TRELLIS + 1)}
+    second, gain = sorted(gains.values())[-2:]
+    if gain * 100 > plain and max(0, second) * 2 < gain:
+        return max(gains, key=gains.__getitem__)
+    return 0
 
 
 def trellis_cost(sample: Ints, log_states: int) -> int:

@@ -12,6 +12,7 @@ from nncodec.mixing import ONE, AdaptiveBit
 from nncodec.tensors.nibbles import BitCoder
 
 ESCAPE, ZERO = 14, 15  # symbols of floats, beside the distances to the anchor
+NOISE = ONE // 32
 
 
 class Encoding:
@@ -44,7 +45,16 @@ class Flag(AdaptiveBit):
     """A single adaptive decision, outside of the mixers."""
 
     def coded(self, coder: BitCoder, bit: int, limit: int) -> int:
-        bit = coder.code(bit, max(1, min(ONE - 1, self.p16())))
+        return self.coded_as(coder, bit, limit, self.p16())
+
+    def coded_noise(self, coder: BitCoder, bit: int, limit: int) -> int:
+        """Of what is most likely noise: an estimate that is near one half by chance would cost,
+        not gain."""
+        p = self.p16()
+        return self.coded_as(coder, bit, limit, ONE // 2 if abs(p - ONE // 2) < NOISE else p)
+
+    def coded_as(self, coder: BitCoder, bit: int, limit: int, p16: int) -> int:
+        bit = coder.code(bit, max(1, min(ONE - 1, p16)))
         self.update(bit, limit)
         return bit
 
