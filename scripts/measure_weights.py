@@ -3,8 +3,9 @@
 ``--level`` 1 to 3 is the fast coder, 4 and more the small one. With ``--zipnn`` the same bytes go
 through ZipNN too, one thread, in the same run; without ZipNN installed its columns say "absent".
 
-A safetensors file of float32 with @bf16, @f16, @e4m3 (one scale a tensor) or @int8 (one a row, by
-its largest element) behind its name is converted first; scales are not kept, and not counted.
+A safetensors file of float32 with @bf16, @f16, @e4m3 (one scale a tensor), @int8 (one a row, by
+its largest element) or @int4 (one for 128 of a row) behind its name is converted first; scales are
+not kept, and not counted.
 Archives are real ones, header included, and are decompressed and compared. Seconds are those of
 this run.
 """
@@ -37,11 +38,22 @@ def to_int8(x: Tensor) -> Tensor:
     return (rows / step).round().to(torch.int8).reshape(x.shape)
 
 
+def to_int4(x: Tensor) -> Tensor:
+    """Two codes a byte, the first one in the low bits; a scale for 128, where they divide a row."""
+    group = 128 if x.shape[-1] % 128 == 0 else x.shape[-1]
+    groups = x.reshape(-1, group)
+    step = groups.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 7
+    codes = (groups / step).round().to(torch.int8).reshape(-1, x.shape[-1])
+    codes = (codes & 15).view(torch.uint8)
+    return codes[:, 0::2] | codes[:, 1::2] << 4
+
+
 CONVERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "bf16": lambda x: x.to(torch.bfloat16),
     "f16": lambda x: x.to(torch.float16),
     "e4m3": to_e4m3,
     "int8": to_int8,
+    "int4": to_int4,
 }
 
 
@@ -93,7 +105,7 @@ def main() -> None:
         path, _, dtype = name.partition("@")
         data = read(Path(path), dtype)
         spans = [span for span in find_spans(memoryview(data)) if model_of(span.dtype)]
-        weights = sum(span.elements for span in spans)
+        weights = sum(span.elements for span in spans) * (2 if dtype == "int4" else 1)
         threads = arguments.threads or None
         into, out = float("inf"), float("inf")
         for _ in range(arguments.repeats):
