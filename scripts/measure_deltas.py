@@ -21,13 +21,13 @@ import zstandard
 from safetensors.torch import load, save
 
 import nncodec
-from nncodec.tensors.items import MODELLED
+from nncodec.tensors.items import FIELDS
 from nncodec.tensors.spans import find_spans
 
 
 def tensor_bytes(data: bytes) -> np.ndarray:
     """(elements, bytes of one) of all tensors, which have one dtype."""
-    spans = [span for span in find_spans(memoryview(data)) if span.dtype in MODELLED]
+    spans = [span for span in find_spans(memoryview(data)) if span.dtype in FIELDS]
     width = spans[0].dtype.block_bytes
     whole = b"".join(data[span.begin : span.end] for span in spans)
     return np.frombuffer(whole, np.uint8).reshape(-1, width)

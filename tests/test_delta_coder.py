@@ -15,10 +15,10 @@ from nncodec.tensors import delta_model
 from nncodec.tensors.delta_coder import decode_deltas, encode_deltas
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.items import FIELDS, Item
 from tests.delta_files import as_bytes, normal, tuned
 
-DTYPES = sorted(MODELLED, key=lambda dtype: dtype.value)
+DTYPES = sorted(FIELDS, key=lambda dtype: dtype.value)
 STRANGE = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-40, 3.4e38, 1.0]
 
 
