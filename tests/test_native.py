@@ -41,7 +41,8 @@ def run(*command: str | Path, returns: int = 0) -> str:
 def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> Path:
     """The engine's test program with these kernels, compiled side by side."""
     sources = {CORE / f"forward_{name}.cc": flags for name, flags in kernels.items()}
-    others = ("engine", "isa", "block_coder", "context_mixer", "tensor_coder")
+    others = ("engine", "isa", "block_coder", "context_mixer", "tensor_coder", "tensor_grid",
+              "tensor_planes")  # fmt: skip
     sources |= {CORE / f"{name}.cc": [EMULATED] for name in others}
     sources[FOLDER / "test_engine.cc"] = []
     objects = [folder / f"{source.stem}.o" for source in sources]
