@@ -19,7 +19,7 @@
 namespace nncodec {
 
 constexpr int kNibbleContexts = kNibbleInputs - 1;  // the last input is a constant
-constexpr int kNibbleLimit = 1023, kNibbleRate = 24, kNibbleWarm = 4;
+constexpr int kNibbleLimit = 1023, kNibbleRate = 24, kNibbleWarm = 32;
 constexpr int kNibbleSetsA = 64, kNibbleSetsB = 256;
 
 // Learners are kept as differences from one half, so that untouched ones are zeros.
@@ -77,7 +77,7 @@ class NibbleStage {
   }
 
  private:
-  static constexpr int32_t kFirstWeight = 14000;  // of 65536
+  static constexpr int32_t kFirstWeight = 5000;  // of 65536
   const Kernels& kernels_;
   std::vector<std::unique_ptr<ZeroedTable<NibbleLine>>> tables_;
   std::array<uint32_t, kNibbleContexts> masks_{};

@@ -16,8 +16,8 @@ from nncodec.mixing import ONE, AdaptiveBit, clamp, squash, stretch, train
 
 CONTEXTS = 15
 INPUTS = CONTEXTS + 1  # the last is a constant
-LIMIT, RATE, WARM = 1023, 24, 4
-FIRST_WEIGHT = 14000  # of 65536
+LIMIT, RATE, WARM = 1023, 24, 32
+FIRST_WEIGHT = 5000  # of 65536
 MASK = (1 << 32) - 1
 
 
