@@ -1,4 +1,4 @@
-"""``nncodec weights quantize``, ``dequantize``, ``report``, and models that they are measured on."""
+"""``nncodec weights quantize``, ``dequantize``, ``report``, and the models of their figures."""
 
 from __future__ import annotations
 

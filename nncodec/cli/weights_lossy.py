@@ -98,8 +98,8 @@ def quantize(
             raise QuantizationError("nothing was quantised: no large matrix of finite floats")
         if format == "quantile":
             print(
-                f"nncodec: {source}: quantile codes take 40 % more than uniform ones at the same "
-                "error once coded; they are here for comparison",
+                f"nncodec: {source}: quantile codes take half as much again as uniform ones at the "
+                "same error once coded; they are here for comparison",
                 file=sys.stderr,
             )
         size = write(output, made.checkpoint, level, threads)
