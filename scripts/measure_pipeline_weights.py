@@ -143,15 +143,17 @@ class Pipeline:
         return store.read(path)
 
     def step(self, bits: int, trellis: bool) -> float:
-        """At which the unpruned weights' order-0 entropy is ``bits`` each, by bisection."""
+        """At which the unpruned weights' order-0 entropy is ``bits`` each, to a thousandth."""
         key = bits, trellis
         if key not in self.steps:
-            low, high = 2.0**-14, 1.0
-            for _ in range(14):
-                middle = (low * high) ** 0.5
-                made = quantized(self.original, trellis, middle)
-                low, high = (low, middle) if made.bits / made.weights < bits else (middle, high)
-            self.steps[key] = (low * high) ** 0.5
+            step = 2.0**-6
+            for _ in range(20):
+                made = quantized(self.original, trellis, step)
+                excess = made.bits / made.weights - bits
+                if abs(excess) < 1e-3:
+                    break
+                step *= 2**excess  # twice the step is about a bit less
+            self.steps[key] = step
         return self.steps[key]
 
     def make(self, point: Point) -> Checkpoint:
@@ -163,8 +165,7 @@ class Pipeline:
         made = quantized(base, point.trellis, step).checkpoint
         if not point.tuned:
             return made
-        rate = min(self.args.prune_rate, step * (2 if point.trellis else 1) / 64)
-        config = TuneConfig(self.args.steps, self.args.batch, rate)
+        config = TuneConfig(self.args.steps, self.args.batch)
         originals = {n: torch.from_numpy(t.floats().copy()) for n, t in base.tensors.items()}
         masks = masks_of(base) if point.pruned else None
         return tune(self.teacher, made, self.batches(config), config, masks, originals)

@@ -33,6 +33,7 @@ FORMATS = {
     "packed": Settings("int4", group=32, least=1, packed=True),
     "nf4": Settings("nf4", least=1),
     "int8": Settings("int8", per_row=True, least=1),
+    "quantile": Settings("quantile", least=1),
 }
 
 
@@ -142,6 +143,16 @@ def test_a_student_begins_as_the_file_and_ends_as_one(
         assert torch.allclose(stored, weights[name], rtol=1e-5, atol=1e-6), name
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_steps_are_what_lies_between_levels(form: str, original: Checkpoint) -> None:
+    made = quantize(original.tensors, FORMATS[form]).checkpoint
+    student = Student(made)
+    assert student.scheme is not None
+    for name, step in student.scheme.steps.items():
+        error = plain(made).tensors[name].floats() - original.tensors[name].floats()
+        assert 0.1 < np.sqrt(np.square(error).mean()) / step < 2, name
+
+
 @pytest.mark.parametrize("form", ["uniform", "trellis", "int4"])
 def test_tuning_wins_back_what_quantising_lost(
     form: str, teacher: CausalLM, folder: Path, original: Checkpoint
@@ -221,7 +232,7 @@ def broken_masks(masks: dict[str, Tensor]) -> dict[str, Tensor]:
 
 REFUSED: dict[str, Callable[[Checkpoint, CausalLM], object]] = {
     "at least 1": lambda c, t: TuneConfig(steps=0),
-    "a rate of 0": lambda c, t: TuneConfig(rate=0.0),
+    "a rate of 2": lambda c, t: TuneConfig(rate=2.0),
     "the mask of 'head.weight'": lambda c, t: tuned(t, c, broken_masks(masks_of(c))),
     "no text to tune on": lambda c, t: text_batches(t, [], TuneConfig()),
     "in several ways": lambda c, t: Student(mixed(c)),

@@ -116,7 +116,10 @@ def tune(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of AdamW.")] = 200,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    rate: Annotated[
+        float,
+        typer.Option(min=0, help="Peak learning rate; 0: by the quantiser's steps, or 0.001."),
+    ] = 0.0,
     text_loss: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of the text's cross entropy; the rest distils."),
