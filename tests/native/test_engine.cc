@@ -261,8 +261,6 @@ bool tensors_travel() {
   return true;
 }
 
-}  // namespace
-
 using Items = std::vector<TensorItem>;
 
 std::vector<uint8_t> decoded_fields(const Items& items, const std::vector<uint8_t>& payload,
@@ -311,8 +309,6 @@ bool fields_travel() {
   }
   return true;
 }
-
-// Tensors of every kind, with values from a few and from all: the same payload by every instruction
 
 // Numbers near those of a base, far from them, and any bits; payloads that are damaged, and any bytes.
 bool deltas_travel() {
