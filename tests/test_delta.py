@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from delta_files import bf16_file, normal, tuned
 from safetensors.numpy import save
 from typer.testing import CliRunner
 
@@ -22,7 +23,6 @@ from nncodec.tensors.base import Base
 from nncodec.tensors.delta import plan_deltas
 from nncodec.tensors.delta_items import Mode
 from nncodec.tensors.spans import find_spans
-from tests.delta_files import bf16_file, normal, tuned
 
 BIG = (48, 40)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from delta_files import as_bytes, normal, tuned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from nncodec.tensors.delta_coder import decode_deltas, encode_deltas
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import FIELDS, Item
-from tests.delta_files import as_bytes, normal, tuned
 
 DTYPES = sorted(FIELDS, key=lambda dtype: dtype.value)
 STRANGE = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-40, 3.4e38, 1.0]
