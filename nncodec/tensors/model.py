@@ -9,7 +9,7 @@ docs/weights.md has the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
@@ -57,21 +57,24 @@ class Decoding:
         return self.coder.decode_bit(p16 << 8)
 
 
-def encode(items: Sequence[Item], chunk: bytes) -> bytes:
-    """The payload of ``chunk``, which holds the items one after the other."""
+def encode(items: Sequence[Item], chunk: bytes, begin: Begin | None = None) -> bytes:
+    """The payload of ``chunk``, which holds the items one after the other.
+
+    ``begin`` makes another model than ``TensorRun``; decoding needs the same.
+    """
     if sum(item.size for item in items) != len(chunk):
         raise ValueError("the tensors do not fill the chunk")
     coder = Encoding()
-    run = TensorRun(coder, bytearray(chunk))
+    run = (begin or TensorRun)(coder, bytearray(chunk))
     for item in items:
         run.item(item)
     return coder.coder.finish()
 
 
-def decode(items: Sequence[Item], payload: bytes) -> bytes:
+def decode(items: Sequence[Item], payload: bytes, begin: Begin | None = None) -> bytes:
     """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
     coder = Decoding(payload)
-    run = TensorRun(coder, bytearray(sum(item.size for item in items)))
+    run = (begin or TensorRun)(coder, bytearray(sum(item.size for item in items)))
     for item in items:
         run.item(item)
     coder.coder.finish()
@@ -163,12 +166,16 @@ class TensorRun:
         self.tails: dict[tuple[int, bool, int], Flag] = {}
         self.done = self.hits = self.match = self.match_length = 0
 
-    def item(self, item: Item) -> None:
+    def set_item(self, item: Item) -> None:
         self.dtype, self.role, self.width = item.dtype, item.role, item.element_bytes
         self.exponent_bits, self.mantissa_bits = (
             FLOATS.get(item.dtype, (0, 0)) if item.dtype else (0, 0)
         )
-        self.begin, rows, cols = self.done, item.rows, item.cols
+        self.begin = self.done
+
+    def item(self, item: Item) -> None:
+        self.set_item(item)
+        rows, cols = item.rows, item.cols
         self.anchor = self.raw_byte(self.choose_anchor(rows * cols) if self.coder.knows else 0)
         columns = min(cols, COLUMNS) if rows > 1 else 1
         self.column_sums, self.column_counts = [0] * columns, [0] * columns
@@ -549,3 +556,6 @@ class TensorRun:
         hit = self.load(self.match) == value
         self.match_length = min(self.match_length + 1, MAX_MATCH) if hit else 0
         self.match += self.width
+
+
+Begin = Callable[[BitCoder, bytearray], TensorRun]
