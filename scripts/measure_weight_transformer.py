@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -65,14 +66,16 @@ class Part:
     data: bytes
 
 
-def mixed(parts: list[Part], begin: Callable[[Counting, bytearray], TensorRun]) -> float:
-    """Bits of the first symbols of a chunk of all parts."""
+def mixed(parts: list[Part], begin: Callable[[Counting, bytearray], TensorRun]) -> list[float]:
+    """Bits of the first symbols of each part, all in one chunk."""
     coder = Counting()
     run = begin(coder, bytearray(b"".join(part.data for part in parts)))
     run.high = run.low = run.signs = run.escapes = Silent()
+    ends = [0.0]
     for part in parts:
         run.item(part.item)
-    return coder.bits - 8 * len(parts)  # less the anchors
+        ends.append(coder.bits)
+    return [end - before - 8 for before, end in itertools.pairwise(ends)]  # less the anchors
 
 
 def first_symbols(part: Part) -> Symbols:
@@ -100,13 +103,9 @@ def network_alone(part: Part, engine: NativeEngine) -> float:
     state, bits, floating = engine.start(), 0.0, is_float(part.item.dtype)
     for begin in range(0, len(tokens), POSITIONS_A_CALL):
         rows = slice(begin, begin + POSITIONS_A_CALL)
-        counts = state.advance(tokens[None, rows])[0]
-        for row, symbol, is_weight in zip(
-            counts.tolist(), wanted[rows].tolist(), counted[rows].tolist(), strict=True
-        ):
-            if is_weight:
-                of_all = leaves(row, floating)
-                bits -= math.log2(of_all[symbol] / sum(of_all))
+        of_all = leaves(state.advance(tokens[None, rows])[0], floating)
+        of_it = np.take_along_axis(of_all, wanted[rows, None], 1)[:, 0]
+        bits -= float(np.log2(of_it / of_all.sum(1))[counted[rows]].sum())
     return bits
 
 
@@ -127,8 +126,8 @@ def check(parts: list[Part], engine: NativeEngine, rows: int) -> tuple[int, floa
     payload = transformer.encode([item], data, engine)
     assert transformer.decode([item], payload, engine) == data
     weights = item.rows * item.cols
-    twin = mixed([Part("", item, data)], lambda c, d: TransformerRun(c, d, engine))
-    alone = mixed([Part("", item, data)], TensorRun)
+    (twin,) = mixed([Part("", item, data)], lambda c, d: TransformerRun(c, d, engine))
+    (alone,) = mixed([Part("", item, data)], TensorRun)
     plain = len(encode_tensors([item], np.frombuffer(data, np.uint8), ""))
     expected = plain + (twin - alone) / 8
     assert abs(len(payload) - expected) <= 2 + expected / 1e5, (len(payload), expected)
@@ -142,32 +141,47 @@ def limited(part: Part, rows: int) -> Part:
 
 
 def measure(name: str, parts: list[Part], engine: NativeEngine, checked: int) -> dict[str, object]:
-    weights = sum(part.item.rows * part.item.cols for part in parts)
+    weights = [part.item.rows * part.item.cols for part in parts]
     chunk = np.frombuffer(b"".join(part.data for part in parts), dtype=np.uint8)
     begun = time.process_time()
     coded = 8 * len(encode_tensors([part.item for part in parts], chunk, ""))
-    speed = weights / (time.process_time() - begun)
+    speed = sum(weights) / (time.process_time() - begun)
     begun = time.process_time()
     contexts = mixed(parts, TensorRun)
     middle = time.process_time()
     both = mixed(parts, lambda c, d: TransformerRun(c, d, engine))
     ended = time.process_time()
-    symbols = {
-        "order0": sum(map(order0, parts)),
+    models = {
+        "order0": [order0(part) for part in parts],
         "contexts": contexts,
-        "network": sum(network_alone(part, engine) for part in parts),
+        "network": [network_alone(part, engine) for part in parts],
         "both": both,
     }
-    row: dict[str, object] = {"file": name, "tensors": len(parts), "weights": weights}
-    row |= {f"symbol_{k}": f"{v / weights:.5f}" for k, v in symbols.items()}
-    row |= {f"all_{k}": f"{(coded - contexts + v) / weights:.4f}" for k, v in symbols.items()}
+    row: dict[str, object] = {"file": name, "tensors": len(parts), "weights": sum(weights)}
+    for kind, bits in models.items():
+        row[f"symbol_{kind}"] = f"{sum(bits) / sum(weights):.5f}"
+    for kind, bits in models.items():  # when most has been learned
+        row[f"last_tensor_{kind}"] = f"{bits[-1] / weights[-1]:.5f}"
+    for kind, bits in models.items():
+        row[f"all_{kind}"] = f"{(coded - sum(contexts) + sum(bits)) / sum(weights):.4f}"
     row["contexts_w_s"] = f"{speed:.0f}"
     row["network_step_w_s"] = f"{stepping_speed(engine):.0f}"
-    row["twin_contexts_w_s"] = f"{weights / (middle - begun):.0f}"
-    row["twin_both_w_s"] = f"{weights / (ended - middle):.0f}"
-    row["decoded_weights"], bits = check(parts, engine, checked)
-    row["decoded_bits"] = f"{bits:.4f}"
+    row["twin_contexts_w_s"] = f"{sum(weights) / (middle - begun):.0f}"
+    row["twin_both_w_s"] = f"{sum(weights) / (ended - middle):.0f}"
+    row["decoded_weights"], bits_a_weight = check(parts, engine, checked)
+    row["decoded_bits"] = f"{bits_a_weight:.4f}"
     return row
+
+
+def of_whole(parts: list[Part], engine: NativeEngine) -> dict[str, object]:
+    """What needs no twin, of all rows."""
+    weights = sum(part.item.rows * part.item.cols for part in parts)
+    bits = {
+        "order0": sum(map(order0, parts)),
+        "network": sum(network_alone(part, engine) for part in parts),
+    }
+    row: dict[str, object] = {f"whole_{k}": f"{v / weights:.5f}" for k, v in bits.items()}
+    return {"whole_weights": weights, **row}
 
 
 def main() -> None:
@@ -191,7 +205,7 @@ def main() -> None:
             parser.error(f"{name} has no matrix whose name matches {arguments.tensors!r}")
         path, at, dtype = name.partition("@")
         row = measure(f"{Path(path).name}{at}{dtype}", parts, engine, arguments.check)
-        row |= {
+        row |= of_whole(found, engine) | {
             "model": model.model_id.hex(),
             "model_bytes": (arguments.model / WEIGHTS_FILE).stat().st_size,
         }

@@ -44,20 +44,20 @@ def symbol_byte(symbol: int, scale: int) -> int:
     return min(ROW_MARK - 1, min(LAST_CLASS, symbol) << SCALE_BITS | scale)
 
 
-def leaves(counts: list[int], floating: bool) -> list[int]:
-    """256 counts of the next byte -> 16 of the next symbol, each at least 1.
+def leaves(counts: npt.NDArray[np.integer], floating: bool) -> Integers:
+    """(..., 256) counts of the next byte -> (..., 16) of the next symbol, each at least 1.
 
     Of floats that are far below the anchor every binade has half of what the one above has, as it
     is with any density that is smooth around zero; integers of 8 bits end with class 7.
     """
-    sums = [sum(counts[i << SCALE_BITS : (i + 1) << SCALE_BITS]) for i in range(CLASSES)]
-    last = sums.pop() - counts[ROW_MARK]
-    if floating:
-        tail = [last >> i for i in range(1, 16 - LAST_CLASS)]
-        tail.append(last - sum(tail))
-    else:
-        tail = [last] + [0] * (15 - LAST_CLASS)
-    return [max(1, count) for count in sums + tail]
+    sums = counts.reshape(*counts.shape[:-1], CLASSES, SCALES).sum(-1, dtype=np.int64)
+    result = np.zeros((*counts.shape[:-1], 16), dtype=np.int64)
+    result[..., :LAST_CLASS] = sums[..., :LAST_CLASS]
+    rest = sums[..., LAST_CLASS] - counts[..., ROW_MARK]
+    for symbol in range(LAST_CLASS, 15) if floating else ():
+        rest, result[..., symbol] = rest - (rest >> 1), rest >> 1
+    result[..., 15 if floating else LAST_CLASS] = rest
+    return np.maximum(1, result)
 
 
 def log2_eighths(x: Integers) -> Integers:

@@ -19,7 +19,7 @@ from nncodec.mixing import stretch
 from nncodec.tensors import model
 from nncodec.tensors.items import Item
 from nncodec.tensors.model import Cut, Place, TensorRun
-from nncodec.tensors.nibbles import BitCoder, Stage
+from nncodec.tensors.nibbles import CONTEXTS, BitCoder, Stage
 from nncodec.tensors.symbols import (
     ROW_MARK,
     first_symbol,
@@ -28,13 +28,14 @@ from nncodec.tensors.symbols import (
     symbol_byte,
 )
 
-NETWORK_WEIGHT = 14000  # of 65536, at first
+# Of 65536. The network was trained and the contexts begin with nothing, so it leads at first.
+CONTEXT_WEIGHT, NETWORK_WEIGHT = 1500, 60000
 
 
 class NetworkStage(Stage):
     """The mixer's contexts, its constant, and the network."""
 
-    first_weights = (*Stage.first_weights, NETWORK_WEIGHT)
+    first_weights = (*[CONTEXT_WEIGHT] * CONTEXTS, 0, NETWORK_WEIGHT)
 
     def __init__(self, bits: Sequence[int]) -> None:
         super().__init__(bits)
@@ -73,7 +74,7 @@ class TransformerRun(TensorRun):
             symbol, scale = first_symbol(self.left, floating), scale_class(p.scale, floating)
             tokens = [symbol_byte(symbol, scale)] + [ROW_MARK] * p.row_start
         counts = self.state.advance(np.array([tokens]))[0, -1]
-        self.network.tree = bit_tree(leaves(counts.tolist(), floating))
+        self.network.tree = bit_tree(leaves(counts, floating).tolist())
         return super().symbol_contexts(p, up, up_left, up_right, expected)
 
 
