@@ -140,16 +140,29 @@ def limited(part: Part, rows: int) -> Part:
     return Part(part.name, item, part.data[: item.size])
 
 
-def measure(name: str, parts: list[Part], engine: NativeEngine, checked: int) -> dict[str, object]:
-    weights = [part.item.rows * part.item.cols for part in parts]
+def payload_bits(parts: list[Part]) -> int:
+    """Of a chunk, coded for real."""
+    if not parts:
+        return 0
     chunk = np.frombuffer(b"".join(part.data for part in parts), dtype=np.uint8)
+    return 8 * len(encode_tensors([part.item for part in parts], chunk, ""))
+
+
+def measure(
+    name: str, before: list[Part], parts: list[Part], engine: NativeEngine, checked: int
+) -> dict[str, object]:
+    """``before`` is coded first, and learned from, but not counted."""
+    weights = [part.item.rows * part.item.cols for part in parts]
+    warm = sum(part.item.rows * part.item.cols for part in before)
+    of_all = warm + sum(weights)
     begun = time.process_time()
-    coded = 8 * len(encode_tensors([part.item for part in parts], chunk, ""))
-    speed = sum(weights) / (time.process_time() - begun)
+    coded = payload_bits(before + parts)
+    speed = of_all / (time.process_time() - begun)
+    coded -= payload_bits(before)
     begun = time.process_time()
-    contexts = mixed(parts, TensorRun)
+    contexts = mixed(before + parts, TensorRun)[len(before) :]
     middle = time.process_time()
-    both = mixed(parts, lambda c, d: TransformerRun(c, d, engine))
+    both = mixed(before + parts, lambda c, d: TransformerRun(c, d, engine))[len(before) :]
     ended = time.process_time()
     models = {
         "order0": [order0(part) for part in parts],
@@ -158,6 +171,7 @@ def measure(name: str, parts: list[Part], engine: NativeEngine, checked: int) ->
         "both": both,
     }
     row: dict[str, object] = {"file": name, "tensors": len(parts), "weights": sum(weights)}
+    row["weights_before"] = warm
     for kind, bits in models.items():
         row[f"symbol_{kind}"] = f"{sum(bits) / sum(weights):.5f}"
     for kind, bits in models.items():  # when most has been learned
@@ -166,8 +180,8 @@ def measure(name: str, parts: list[Part], engine: NativeEngine, checked: int) ->
         row[f"all_{kind}"] = f"{(coded - sum(contexts) + sum(bits)) / sum(weights):.4f}"
     row["contexts_w_s"] = f"{speed:.0f}"
     row["network_step_w_s"] = f"{stepping_speed(engine):.0f}"
-    row["twin_contexts_w_s"] = f"{sum(weights) / (middle - begun):.0f}"
-    row["twin_both_w_s"] = f"{sum(weights) / (ended - middle):.0f}"
+    row["twin_contexts_w_s"] = f"{of_all / (middle - begun):.0f}"
+    row["twin_both_w_s"] = f"{of_all / (ended - middle):.0f}"
     row["decoded_weights"], bits_a_weight = check(parts, engine, checked)
     row["decoded_bits"] = f"{bits_a_weight:.4f}"
     return row
@@ -189,6 +203,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("files", nargs="+", metavar="FILE[@DTYPE]")
     parser.add_argument("--tensors", default="", help="regular expression; default: all matrices")
+    parser.add_argument("--before", help="the same, of matrices that the mixers see first")
     parser.add_argument("--rows", type=int, default=1 << 30, help="of each matrix, at most")
     parser.add_argument("--check", type=int, default=8, help="rows that are decoded, at most")
     parser.add_argument("--csv", type=Path, required=True, help="rows are added")
@@ -198,13 +213,17 @@ def main() -> None:
     for name in arguments.files:
         found = [Part(*found) for found in matrices(name, arguments.tensors)]
         parts = [limited(part, arguments.rows) for part in found]
+        before = []
+        if arguments.before:
+            seen = [Part(*seen) for seen in matrices(name, arguments.before)]
+            before = [limited(part, arguments.rows) for part in seen]
         for part in parts:
             if FLOATS.get(part.item.dtype, (0, 0))[1] > 8:
                 parser.error(f"{name} has {part.item.dtype.name}: convert it, for example @bf16")
         if not parts:
             parser.error(f"{name} has no matrix whose name matches {arguments.tensors!r}")
         path, at, dtype = name.partition("@")
-        row = measure(f"{Path(path).name}{at}{dtype}", parts, engine, arguments.check)
+        row = measure(f"{Path(path).name}{at}{dtype}", before, parts, engine, arguments.check)
         row |= of_whole(found, engine) | {
             "model": model.model_id.hex(),
             "model_bytes": (arguments.model / WEIGHTS_FILE).stat().st_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from nncodec.tensors import model, transformer
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import Item
 from nncodec.tensors.model import COLUMNS, Encoding
+from nncodec.tensors.spans import find_spans
 from nncodec.tensors.symbols import (
     CLASSES,
     ROW_MARK,
@@ -150,6 +152,22 @@ def test_round_trips(tiny_model: EngineModel) -> None:
     assert transformer.decode(items, payload, reference) == data
     assert transformer.decode(items, payload, native) == data
     assert payload != model.encode(items, data)
+
+
+@pytest.mark.weights
+def test_real_weights(weights: Path, tiny_model: EngineModel) -> None:
+    """Rows of two matrices of a model whose own dtype is bfloat16."""
+    data = (weights / "rwkv7_834k_bf16.safetensors").read_bytes()
+    spans = {span.name: span for span in find_spans(memoryview(data))}
+    items, chunk = [], b""
+    for name in ("blocks.5.att.key.weight", "blocks.5.ffn.value.weight"):
+        span = spans[name]
+        items.append(Item(span.dtype, 3, 10, span.cols))
+        chunk += data[span.begin : span.begin + items[-1].size]
+    engine = NativeEngine(tiny_model, threads=1)
+    payload = transformer.encode(items, chunk, engine)
+    assert transformer.decode(items, payload, engine) == chunk
+    assert len(payload) < 0.85 * len(chunk)
 
 
 def test_a_batch_is_the_same_as_steps(tiny_model: EngineModel) -> None:
