@@ -6,6 +6,9 @@ assert nncodec.decompress(archive) == data
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from nncodec._compat import register_with_transformers, reject_namesake
 from nncodec.errors import (
     CorruptDataError,
@@ -18,6 +21,9 @@ from nncodec.errors import (
 
 reject_namesake()
 register_with_transformers()
+
+if TYPE_CHECKING:
+    from nncodec import weights
 
 from nncodec.api import compress, decompress, info  # noqa: E402  (the checks come first)
 
@@ -34,4 +40,12 @@ __all__ = [
     "compress",
     "decompress",
     "info",
+    "weights",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """``nncodec.weights``, imported when it is first used."""
+    if name == "weights":
+        return importlib.import_module("nncodec.weights")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

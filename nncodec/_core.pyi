@@ -16,6 +16,13 @@ class RangeDecoder:
     def finish(self) -> None: ...
 
 def xxh64(data: bytes | npt.NDArray[np.uint8], seed: int = 0) -> int: ...
+def trellis_quantize(
+    positions: npt.NDArray[np.int32],
+    rates: npt.NDArray[np.int32],
+    states: int,
+    odd_state: int,
+    odd_index: int,
+) -> npt.NDArray[np.int32]: ...
 def x86_filter(data: npt.NDArray[np.uint8], decode: bool) -> npt.NDArray[np.uint8]: ...
 def available_isas() -> list[str]: ...
 
@@ -58,6 +65,22 @@ class BlockCoder:
 
 def measure_multiply(isa: str, out: int, in_: int, rows: int, seconds: float) -> float: ...
 def measure_bare(isa: str, seconds: float) -> float: ...
+def code_deltas(
+    items: list[tuple[int, int, int, int, int]],
+    base: npt.NDArray[np.uint8],
+    data: npt.NDArray[np.uint8],
+    decode: bool,
+    isa: str,
+) -> bytes: ...
+def measure_deltas(
+    items: list[tuple[int, int, int, int, int]],
+    base: npt.NDArray[np.uint8],
+    data: npt.NDArray[np.uint8],
+    isa: str,
+) -> list[int]: ...
 def code_tensors(
+    items: list[tuple[int, int, int, int]], data: npt.NDArray[np.uint8], decode: bool, isa: str
+) -> bytes: ...
+def code_fields(
     items: list[tuple[int, int, int, int]], data: npt.NDArray[np.uint8], decode: bool, isa: str
 ) -> bytes: ...

@@ -18,6 +18,7 @@ from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.tensors.base import Base
 
 Buffer = bytes | bytearray | memoryview
 
@@ -36,7 +37,8 @@ def load_codec(
     name = model or plan.model
     if name is None:
         alone = NativeContexts()
-        return Codec(alone, None, 1, plan.table_bits, threads=threads or usable_cores())
+        cores = threads or usable_cores()
+        return Codec(alone, None, 1, plan.table_bits, threads=cores, tensors=plan.tensors)
     if name == "largest" and not model:
         weights = modelstore.find_largest()
     else:
@@ -46,7 +48,8 @@ def load_codec(
     engine = NativeEngine(weights, threads)
     contexts = NativeContexts()
     bounds = (plan.lanes, plan.table_bits, contexts, plan.lane_bytes)
-    return Codec(engine, weights.model_id, *bounds, threads=threads or usable_cores())
+    cores = threads or usable_cores()
+    return Codec(engine, weights.model_id, *bounds, threads=cores, tensors=plan.tensors)
 
 
 @lru_cache(maxsize=4)
@@ -73,25 +76,39 @@ def compress(
     *,
     model: str | None = None,
     threads: int | None = None,
+    base: Buffer | None = None,
 ) -> bytes:
     """Compress any buffer of bytes.
 
     ``level`` is 1 (fastest: context models alone) to 9 (smallest); ``model``, a name or a folder's
-    path, takes the place of the level's own. The result never depends on ``threads``. Raises
+    path, takes the place of the level's own. The result never depends on ``threads``. ``base`` is a
+    file of tensors whose numbers are near those of ``data``, such as the model that was fine-tuned;
+    decompression then needs it, too (docs/weights-delta.md). Raises
     NNCodecError for an unknown level, ModelNotFoundError, InvalidModelError.
     """
     array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
-    return load_codec(level, model, threads).compress(array)
+    return load_codec(level, model, threads).compress(array, base=base_of(base))
+
+
+def base_of(data: Buffer | None) -> Base | None:
+    if data is None:
+        return None
+    return Base(np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8))
 
 
 def decompress(
-    data: Buffer, *, max_output_size: int | None = None, threads: int | None = None
+    data: Buffer,
+    *,
+    max_output_size: int | None = None,
+    threads: int | None = None,
+    base: Buffer | None = None,
 ) -> bytes:
     """The bytes that ``compress`` was given; concatenated archives give concatenated bytes.
 
-    ``max_output_size`` refuses archives that promise more, before anything is decoded. Raises
-    CorruptDataError, TruncatedError, UnsupportedVersionError, ModelNotFoundError, and NNCodecError
-    if the limit is exceeded.
+    ``max_output_size`` refuses archives that promise more, before anything is decoded. ``base`` is
+    what ``compress`` was given as such. Raises CorruptDataError, TruncatedError,
+    UnsupportedVersionError, ModelNotFoundError, BaseFileError for a base that is missing or another
+    one, and NNCodecError if the limit is exceeded.
     """
     sink = io.BytesIO()
     decompress_stream(
@@ -100,6 +117,7 @@ def decompress(
         lambda model_id: load_coder(model_id, threads),
         max_output_size=max_output_size,
         threads=threads or usable_cores(),
+        base=base_of(base),
     )
     return sink.getvalue()
 
@@ -112,6 +130,7 @@ class ArchiveInfo:
     frames: int
     blocks: dict[str, int]  # number of blocks by kind, and transform if there is one
     models: list[str]  # ids in hex
+    bases: list[str]  # first bytes of their SHA-256, in hex
     uncompressed_size: int
     compressed_size: int
 
@@ -141,6 +160,7 @@ def read_info(source: BinaryIO) -> ArchiveInfo:
         frames=len(frames),
         blocks=dict(Counter(block.name for block in blocks)),
         models=sorted({frame.model_id.hex() for frame in frames if frame.model_id}),
+        bases=sorted({frame.base_id.hex() for frame in frames if frame.base_id}),
         uncompressed_size=sum(frame.total for frame in frames),
         compressed_size=source.tell(),
     )

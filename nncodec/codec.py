@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
@@ -32,6 +32,7 @@ from nncodec.blocks import (
 )
 from nncodec.container import (
     MODEL_ID_BYTES,
+    WITH_ITEMS,
     WITH_MODEL,
     Block,
     Frame,
@@ -42,10 +43,13 @@ from nncodec.container import (
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
+from nncodec.frames import encode_chunk, encode_delta, join_parts
 from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.chunks import Part, plan
-from nncodec.tensors.coder import decode_tensors, encode_tensors
-from nncodec.tensors.items import Item
+from nncodec.tensors.coder import decode_fields, decode_tensors
+from nncodec.tensors.delta import DeltaPart, base_bytes, plan_deltas
+from nncodec.tensors.delta_coder import decode_deltas
 from nncodec.tensors.spans import find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
 
@@ -62,7 +66,7 @@ class Codec:
     """A model's engine and the id that archives name it by; or no model, but context models alone.
 
     ``lanes`` and ``table_bits`` bound the geometry of blocks; 0 bits: the network's counts are
-    coded as they are.
+    coded as they are. ``tensors`` is "max" (small) or "fast".
     """
 
     def __init__(
@@ -74,48 +78,77 @@ class Codec:
         contexts: Coder | None = None,
         lane_bytes: int = LANE_BYTES,
         threads: int = 1,
+        tensors: str = "max",
     ) -> None:
-        self.coder, self.model_id, self.threads = coder, model_id, threads
+        self.coder, self.model_id, self.threads, self.tensors = coder, model_id, threads, tensors
         self.lanes, self.table_bits, self.lane_bytes = lanes, table_bits, lane_bytes
         # Context models need a table, so a codec without one has none.
         self.contexts = (coder if model_id is None else contexts) if table_bits else None
 
-    def compress(self, data: Bytes, progress: Progress = no_progress) -> bytes:
+    def compress(
+        self, data: Bytes, progress: Progress = no_progress, base: Base | None = None
+    ) -> bytes:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
-        parts = plan(find_spans(data.data), len(data))
-        return b"".join(self.encode_parts(data, parts, progress))
+        parts = self.plan_parts(data, base)
+        return b"".join(self.encode_parts(data, parts, progress, base))
 
-    def encode_parts(self, data: Bytes, parts: list[Part], progress: Progress) -> Iterator[bytes]:
+    def plan_parts(self, data: Bytes, base: Base | None) -> Sequence[Part | DeltaPart]:
+        spans = find_spans(data.data)
+        if base is None:
+            return plan(spans, data)
+        return plan_deltas(data, spans, base, choose_isa(), self.threads)
+
+    def encode_parts(
+        self,
+        data: Bytes,
+        parts: Sequence[Part | DeltaPart],
+        progress: Progress,
+        base: Base | None = None,
+    ) -> Iterator[bytes | memoryview]:
+        """The archive of (n,) ``data``, piece by piece.
+
+        If there is a delta, every frame names the base, so that decoders miss it at once.
+        """
+        deltas = any(isinstance(part, DeltaPart) for part in parts)
+        base_id = base.id if base and deltas else None
+        return join_parts(data, self.encode_each(data, parts, progress, base, base_id), base_id)
+
+    def encode_each(
+        self,
+        data: Bytes,
+        parts: Sequence[Part | DeltaPart],
+        progress: Progress,
+        base: Base | None,
+        base_id: bytes | None,
+    ) -> Iterator[tuple[Part | DeltaPart, bytes]]:
         """The parts' frames, in order. Chunks of tensors are coded side by side."""
         with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[tuple[Bytes, Future[bytes] | None]] = deque()
+            waiting: deque[tuple[Part | DeltaPart, Future[bytes] | None]] = deque()
+
+            def finish() -> tuple[Part | DeltaPart, bytes]:
+                part, chunk = waiting.popleft()
+                if chunk is None:
+                    return part, self.encode_frame(data[part.begin : part.end], progress, base_id)
+                frame = chunk.result()
+                progress(part.end - part.begin)
+                return part, frame
+
             for part in parts:
-                piece = data[part.begin : part.end]
-                chunk = pool.submit(self.encode_tensors, piece, part.items) if part.items else None
-                waiting.append((piece, chunk))
+                piece, chunk = data[part.begin : part.end], None
+                if isinstance(part, DeltaPart):
+                    assert base
+                    chunk = pool.submit(encode_delta, piece, part.items, base)
+                elif part.items:
+                    chunk = pool.submit(encode_chunk, piece, part.items, self.tensors, base_id)
+                waiting.append((part, chunk))
                 if len(waiting) > 2 * self.threads:
-                    yield self.finish_part(*waiting.popleft(), progress)
+                    yield finish()
             while waiting:
-                yield self.finish_part(*waiting.popleft(), progress)
+                yield finish()
 
-    def finish_part(self, piece: Bytes, chunk: Future[bytes] | None, progress: Progress) -> bytes:
-        if chunk is None:
-            return self.encode_frame(piece, progress)
-        frame = chunk.result()
-        progress(len(piece))
-        return frame
-
-    def encode_tensors(self, chunk: Bytes, items: tuple[Item, ...]) -> bytes:
-        """A frame of one block; stored if the numbers are noise."""
-        payload = encode_tensors(items, chunk, choose_isa())
-        checksum = xxh64(chunk)
-        if len(payload) < len(chunk):
-            row = Block(Kind.TENSORS, len(chunk), len(payload), checksum, items=items)
-        else:
-            row, payload = Block(Kind.STORED, len(chunk), len(chunk), checksum), chunk.tobytes()
-        return Frame(len(chunk), len(chunk), (row,)).pack() + payload
-
-    def encode_frame(self, data: Bytes, progress: Progress = no_progress) -> bytes:
+    def encode_frame(
+        self, data: Bytes, progress: Progress = no_progress, base_id: bytes | None = None
+    ) -> bytes:
         """One frame that holds all of (n,) ``data``, as bytes like any others."""
         rows, payloads = [], []
         for start in range(0, len(data), BLOCK_SIZE):
@@ -124,17 +157,28 @@ class Codec:
             payloads.append(payload)
         coded = any(row.kind in WITH_MODEL for row in rows)
         block_size = min(BLOCK_SIZE, len(data))
-        frame = Frame(len(data), block_size, tuple(rows), self.model_id if coded else None)
+        model_id = self.model_id if coded else None
+        frame = Frame(len(data), block_size, tuple(rows), model_id, base_id)
         return frame.pack() + b"".join(payloads)
 
     def compress_stream(
-        self, source: BinaryIO, sink: BinaryIO, progress: Progress = no_progress
+        self,
+        source: BinaryIO,
+        sink: BinaryIO,
+        progress: Progress = no_progress,
+        base: Base | None = None,
     ) -> tuple[int, int]:
-        """Compress until ``source`` ends, a few blocks a frame; returns (bytes in, bytes out)."""
+        """Compress until ``source`` ends, a few blocks a frame; returns (bytes in, bytes out).
+
+        With a ``base``, a pipe is read whole.
+        """
         total = written = 0
-        if (whole := mapped(source)) is not None and (spans := find_spans(memoryview(whole))):
-            data = np.frombuffer(whole, dtype=np.uint8)
-            for frame in self.encode_parts(data, plan(spans, len(data)), progress):
+        whole = mapped(source)
+        spans = find_spans(memoryview(whole)) if whole is not None else []
+        if base is not None or spans:
+            data = np.frombuffer(source.read() if whole is None else whole, dtype=np.uint8)
+            parts = self.plan_parts(data, base)
+            for frame in self.encode_parts(data, parts, progress, base):
                 sink.write(frame)
                 written += len(frame)
             return len(data), written
@@ -255,13 +299,15 @@ def decompress_stream(
     progress: Progress = no_progress,
     max_output_size: int | None = None,
     threads: int = 1,
+    base: Base | None = None,
 ) -> tuple[int, int]:
     """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
 
     ``find_coder`` maps a model id to its engine, None to context models. Every block is verified
     before it is written; as many chunks of tensors as ``threads`` are decoded side by side.
-    Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or what
-    ``find_coder`` does.
+    ``base`` is what deltas were made against. Raises CorruptDataError, TruncatedError,
+    UnsupportedVersionError, BaseFileError before anything of a frame that names a base is decoded,
+    or what ``find_coder`` does.
     """
     read = written = 0
     first = True
@@ -282,13 +328,15 @@ def decompress_stream(
                     f"output would exceed max_output_size: {written + frame.total} bytes, "
                     f"{max_output_size} allowed"
                 )
+            if frame.base_id:
+                check_base(frame.base_id, base)
             read += len(frame.pack())
             coder = find_coder(frame.model_id) if frame.model_id else None
             for row in frame.blocks:
                 payload = read_exactly(source, row.payload_size, "a block")
                 read, written = read + len(payload), written + row.size
-                if row.kind == Kind.TENSORS:
-                    waiting.append(pool.submit(decode_block, row, payload, None, no_progress))
+                if row.kind in (*WITH_ITEMS, Kind.DELTA):
+                    waiting.append(pool.submit(decode_block, row, payload, None, no_progress, base))
                     write(most=threads)
                     continue
                 write(most=0)
@@ -298,17 +346,27 @@ def decompress_stream(
     return read, written
 
 
-def decode_block(row: Block, payload: bytes, coder: Coder | None, progress: Progress) -> bytes:
+def decode_block(
+    row: Block,
+    payload: bytes,
+    coder: Coder | None,
+    progress: Progress,
+    base: Base | None = None,
+) -> bytes:
     """A block's bytes, verified. Raises CorruptDataError if they are not what was compressed."""
     if row.kind == Kind.STORED:
         data = payload
     elif row.kind == Kind.CONSTANT:
         data = payload * row.size
-    elif row.kind == Kind.TENSORS:
+    elif row.kind in WITH_ITEMS:
+        decode = decode_fields if row.kind == Kind.FIELDS else decode_tensors
         try:
-            data = decode_tensors(row.items, payload, choose_isa())
+            data = decode(row.items, payload, choose_isa())
         except PayloadError as error:
             raise CorruptDataError(f"a block is damaged: {error}") from error
+    elif row.kind == Kind.DELTA:
+        assert base  # the frame's, which was checked
+        data = decode_delta(row, payload, base)
     else:
         if coder is None:
             raise CorruptDataError("a coded block names no model")
@@ -325,3 +383,13 @@ def decode_block(row: Block, payload: bytes, coder: Coder | None, progress: Prog
     if xxh64(data) != row.checksum:
         raise CorruptDataError("a block is damaged (its checksum does not match)")
     return data
+
+
+def decode_delta(row: Block, payload: bytes, base: Base) -> bytes:
+    old = base_bytes(row.deltas, base)
+    if len(old) != row.size:
+        raise CorruptDataError("a block is damaged: it reaches beyond its base")
+    try:
+        return decode_deltas(row.deltas, old, payload, choose_isa())
+    except PayloadError as error:
+        raise CorruptDataError(f"a block is damaged: {error}") from error

@@ -3,14 +3,15 @@
 An archive is one or more frames, one after the other. A frame is a header, a block table and the
 payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB128, at most 9 bytes.
 
-    frame   = magic[4] version[1] flags[1] model_id[16 if flags bit 0]
+    frame   = magic[4] version[1] flags[1] model_id[16 if flags bit 0] base_id[16 if flags bit 1]
               varint total  varint block_size  block[ceil(total / block_size)]
               header_checksum[4]  payloads
     block   = kind[1] varint payload_size  checksum[8]
               (coded and mixed only: varint lanes, varint prefix)
               (mixed and contexts only: varint table_bits)
               (transformed only: varint coded_size)
-              (tensors only: varint items, then for each: dtype[1] role[1] varint rows, varint cols)
+              (tensors, fields and delta only: varint items, then for each: dtype[1] role[1]
+              varint rows, varint cols, and of delta mode[1] varint offset)
 
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
@@ -36,13 +37,14 @@ from nncodec.blocks import (
     needed_table_bits,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
-from nncodec.tensors.items import Item, dtype_of
+from nncodec.tensors.delta_items import DeltaItem, Mode
+from nncodec.tensors.items import FIELDS, Item, dtype_of
 from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
 VERSION = 0
-FLAG_MODEL = 1
-MODEL_ID_BYTES = 16
+FLAG_MODEL, FLAG_BASE = 1, 2
+MODEL_ID_BYTES = BASE_ID_BYTES = 16
 MAX_TOTAL = (1 << 63) - 1
 
 
@@ -55,10 +57,13 @@ class Kind(IntEnum):
     MIXED = 3  # bit by bit, by the model and context models
     CONTEXTS = 4  # bit by bit, by context models alone
     TENSORS = 5  # numbers of tensors, predicted from their neighbours and scales
+    FIELDS = 6  # numbers of tensors, cut into fields with frequency tables
+    DELTA = 7  # numbers of tensors, predicted from those of a base
 
 
 WITH_MODEL = (Kind.CODED, Kind.MIXED)
 WITH_TABLE = (Kind.MIXED, Kind.CONTEXTS)
+WITH_ITEMS = (Kind.TENSORS, Kind.FIELDS)
 WITH_TRANSFORM = (Kind.CODED, Kind.MIXED, Kind.CONTEXTS)
 NO_GEOMETRY = Geometry()  # of the kinds that have none
 
@@ -77,7 +82,8 @@ class Block:
     geometry: Geometry = NO_GEOMETRY
     transform: Transform = Transform.NONE
     transformed_size: int = 0  # only if there is a transform
-    items: tuple[Item, ...] = ()  # of tensors only
+    items: tuple[Item, ...] = ()  # of tensors and fields only
+    deltas: tuple[DeltaItem, ...] = ()  # of delta only
 
     @property
     def coded_size(self) -> int:
@@ -92,12 +98,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame's header and block table. ``model_id`` is None when no block is coded."""
+    """A frame's header and block table. ``model_id`` is None when no block is coded, ``base_id``
+    only if no block is a delta."""
 
     total: int
     block_size: int
     blocks: tuple[Block, ...]
     model_id: bytes | None = None
+    base_id: bytes | None = None
 
     @property
     def payload_size(self) -> int:
@@ -105,8 +113,8 @@ class Frame:
 
     def pack(self) -> bytes:
         out = bytearray(MAGIC)
-        out += bytes((VERSION, FLAG_MODEL if self.model_id else 0))
-        out += self.model_id or b""
+        flags = (FLAG_MODEL if self.model_id else 0) | (FLAG_BASE if self.base_id else 0)
+        out += bytes((VERSION, flags)) + (self.model_id or b"") + (self.base_id or b"")
         out += varint(self.total) + varint(self.block_size)
         for block in self.blocks:
             out += bytes((block.kind | block.transform << 4,)) + varint(block.payload_size)
@@ -117,15 +125,28 @@ class Frame:
                 out += varint(block.geometry.table_bits)
             if block.transform:
                 out += varint(block.coded_size)
-            if block.kind == Kind.TENSORS:
+            if block.kind in WITH_ITEMS:
                 out += pack_items(block.items)
+            if block.kind == Kind.DELTA:
+                out += pack_deltas(block.deltas)
         return bytes(out + header_checksum(out))
 
 
 def pack_items(items: tuple[Item, ...]) -> bytes:
     out = bytearray(varint(len(items)))
     for item in items:
-        out += bytes((item.code, item.role)) + varint(item.rows) + varint(item.cols)
+        out += pack_item(item)
+    return bytes(out)
+
+
+def pack_item(item: Item) -> bytes:
+    return bytes((item.code, item.role)) + varint(item.rows) + varint(item.cols)
+
+
+def pack_deltas(items: tuple[DeltaItem, ...]) -> bytes:
+    out = bytearray(varint(len(items)))
+    for item in items:
+        out += pack_item(item.tensor) + bytes((item.mode,)) + varint(item.offset)
     return bytes(out)
 
 
@@ -204,9 +225,10 @@ def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
             f"format version {version}; this release reads version {VERSION}, "
             "another release of nncodec is needed"
         )
-    if flags & ~FLAG_MODEL:
+    if flags & ~(FLAG_MODEL | FLAG_BASE):
         raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
     model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
+    base_id = reader.take(BASE_ID_BYTES) if flags & FLAG_BASE else None
     total = reader.varint("total length", MAX_TOTAL)
     block_size = reader.varint("block size", BLOCK_SIZE)
     if (total == 0) != (block_size == 0):
@@ -221,7 +243,9 @@ def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
         raise CorruptDataError("frame header is damaged (its checksum does not match)")
     if (model_id is not None) != any(block.kind in WITH_MODEL for block in blocks):
         raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
-    return Frame(total, block_size, tuple(blocks), model_id)
+    if base_id is None and any(block.kind == Kind.DELTA for block in blocks):
+        raise CorruptDataError("frame header: a delta names no base")
+    return Frame(total, block_size, tuple(blocks), model_id, base_id)
 
 
 def read_block(reader: HeaderReader, size: int) -> Block:
@@ -259,28 +283,64 @@ def read_block(reader: HeaderReader, size: int) -> Block:
     if kind in WITH_TABLE:
         check_table(geometry, coded_size)
     transformed_size = coded_size if transform else 0
-    items = read_items(reader, size) if kind == Kind.TENSORS else ()
-    return Block(kind, size, payload_size, checksum, geometry, transform, transformed_size, items)
+    items = read_items(reader, size, kind) if kind in WITH_ITEMS else ()
+    deltas = read_deltas(reader, size) if kind == Kind.DELTA else ()
+    sizes = (size, payload_size, checksum)
+    return Block(kind, *sizes, geometry, transform, transformed_size, items, deltas)
 
 
-def read_items(reader: HeaderReader, size: int) -> tuple[Item, ...]:
+def read_items(reader: HeaderReader, size: int, kind: Kind) -> tuple[Item, ...]:
     """What a block of ``size`` bytes holds: items that fill it."""
     items, left = [], size
     for _ in range(reader.varint("number of items", size)):
-        code, role = reader.take(2)
-        try:
-            dtype = dtype_of(code)
-        except ValueError:
-            raise CorruptDataError(f"block table: tensors of dtype {code} are unknown") from None
-        rows, cols = reader.varint("number of rows", left), reader.varint("number of columns", left)
-        item = Item(dtype, role, rows, cols)
-        if not 0 < item.size <= left:
-            raise CorruptDataError(f"block table: a tensor of {rows} times {cols} does not fit")
+        item = read_item(reader, left)
+        if kind == Kind.FIELDS:
+            check_fields(item)
         items.append(item)
         left -= item.size
+    check_filled(left)
+    return tuple(items)
+
+
+def read_deltas(reader: HeaderReader, size: int) -> tuple[DeltaItem, ...]:
+    """The same of a delta."""
+    items, left = [], size
+    for _ in range(reader.varint("number of items", size)):
+        item = read_item(reader, left)
+        check_fields(item)
+        code = reader.take(1)[0]
+        try:
+            mode = Mode(code)
+        except ValueError:
+            raise CorruptDataError(f"block table: a delta of mode {code} is unknown") from None
+        items.append(DeltaItem(item, mode, reader.varint("offset in the base", MAX_TOTAL)))
+        left -= item.size
+    check_filled(left)
+    return tuple(items)
+
+
+def check_fields(item: Item) -> None:
+    if item.dtype is not None and item.dtype not in FIELDS:
+        raise CorruptDataError(f"block table: {item.dtype.name} has no fields or deltas")
+
+
+def read_item(reader: HeaderReader, left: int) -> Item:
+    """The next item, of at most ``left`` bytes."""
+    code, role = reader.take(2)
+    try:
+        dtype = dtype_of(code)
+    except ValueError:
+        raise CorruptDataError(f"block table: tensors of dtype {code} are unknown") from None
+    rows, cols = reader.varint("number of rows", left), reader.varint("number of columns", left)
+    item = Item(dtype, role, rows, cols)
+    if not 0 < item.size <= left:
+        raise CorruptDataError(f"block table: a tensor of {rows} times {cols} does not fit")
+    return item
+
+
+def check_filled(left: int) -> None:
     if left:
         raise CorruptDataError(f"block table: tensors leave {left} bytes of a block over")
-    return tuple(items)
 
 
 def check_lanes(geometry: Geometry, coded_size: int) -> None:

@@ -37,3 +37,33 @@ class UnknownDomainError(NNCodecError, ValueError):
 
 class ContainerFormatError(NNCodecError):
     """A file is no container of tensors that is known here, or its header contradicts itself."""
+
+
+class TensorNotFoundError(NNCodecError, KeyError):
+    """No tensor has that name. Also a KeyError, which users of dicts catch."""
+
+    __str__ = Exception.__str__  # KeyError would put the message in quotes
+
+
+class UnreadTensorError(NNCodecError, ValueError):
+    """A tensor is not of the kind that the Transformer over weights reads; leave it out."""
+
+
+class UnsupportedDtypeError(NNCodecError, TypeError):
+    """The framework that was asked for has no such dtype here; the bytes can still be had."""
+
+
+class MissingPackageError(NNCodecError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class FolderError(NNCodecError):
+    """A folder of weights cannot be packed, unpacked or loaded as asked."""
+
+
+class QuantizationError(NNCodecError, ValueError):
+    """Weights cannot be quantised, or not as asked: a target out of reach, an unknown format."""
+
+
+class BaseFileError(NNCodecError):
+    """An archive of deltas needs the very file that it was made against, and was not given it."""

@@ -1,5 +1,7 @@
 """Compression levels 1 to 9: which model, how lanes are cut, how large a context table at most.
 
+Tensors of weight files are coded "fast" (docs/weights-fast.md) up to level 3, "max" from there on.
+
 Level 1 has no network: one lane, context models alone. From there on more lanes run faster, fewer
 lanes and larger tables compress better: lanes learn side by side what one after the other would
 know already. What a level chose is written in the archive, so this table may change without a new
@@ -25,12 +27,13 @@ class Level:
     lanes: int
     lane_bytes: int
     table_bits: int
+    tensors: str = "max"
 
 
 LEVELS = {
-    1: Level(None, 1, 0, 20),
-    2: Level("nano", 64, 1 << 14, 16),
-    3: Level("nano", 64, 1 << 14, 18),
+    1: Level(None, 1, 0, 20, "fast"),
+    2: Level("nano", 64, 1 << 14, 16, "fast"),
+    3: Level("nano", 64, 1 << 14, 18, "fast"),
     4: Level("nano", 64, 1 << 15, 20),
     5: Level("default", 64, 1 << 15, 20),
     6: Level("default", 64, 1 << 16, 21),

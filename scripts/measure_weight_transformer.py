@@ -2,9 +2,9 @@
 
 MODEL is a folder that train_weight_symbols.py made; FILE@DTYPE is converted as measure_weights.py
 does; bfloat16, float8 and int8 can be measured. Bits of the first symbol (a float's exponent, an
-integer's upper nibble) are sums of -log2 of the probabilities that a range coder would get, by the
-Python twin; bits of all are those of the C++ coder's payload, less what its symbols take, plus what
-the other model's take: nothing else differs. A part is really encoded and decoded.
+integer's upper three bits) are sums of -log2 of the probabilities that a range coder would get, by
+the Python twin; bits of all are those of the C++ coder's payload, less what its symbols take, plus
+what the other model's take: nothing else differs. A part is really encoded and decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import csv
 import itertools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,12 @@ from train_weight_symbols import matrices
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.engine.native import NativeEngine
 from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
+from nncodec.errors import UnreadTensorError
 from nncodec.tensors import transformer
+from nncodec.tensors.block_fields import BYTE, LAYOUTS
 from nncodec.tensors.coder import encode_tensors
 from nncodec.tensors.items import Item
-from nncodec.tensors.model import FLOATS, TensorRun
+from nncodec.tensors.model import NewRun, TensorRun
 from nncodec.tensors.symbols import ROW_MARK, cut_all, is_float, leaves, symbol_stream
 from nncodec.tensors.transformer import TransformerRun
 
@@ -66,16 +67,18 @@ class Part:
     data: bytes
 
 
-def mixed(parts: list[Part], begin: Callable[[Counting, bytearray], TensorRun]) -> list[float]:
+def mixed(parts: list[Part], new_run: NewRun) -> list[float]:
     """Bits of the first symbols of each part, all in one chunk."""
     coder = Counting()
-    run = begin(coder, bytearray(b"".join(part.data for part in parts)))
-    run.high = run.low = run.signs = run.escapes = Silent()
+    run = new_run(coder)
+    run.floats.high = run.floats.low = run.floats.escapes = run.integers.low = Silent()
+    run.floats.signs.stage = Silent()  # integers have the same
+    run.tree_byte = lambda _tree, byte: byte  # modes and anchors
     ends = [0.0]
     for part in parts:
-        run.item(part.item)
+        run.item(part.item, part.data)
         ends.append(coder.bits)
-    return [end - before - 8 for before, end in itertools.pairwise(ends)]  # less the anchors
+    return [end - before - 1 for before, end in itertools.pairwise(ends)]  # less a bit: is_sparse
 
 
 def first_symbols(part: Part) -> Symbols:
@@ -126,7 +129,7 @@ def check(parts: list[Part], engine: NativeEngine, rows: int) -> tuple[int, floa
     payload = transformer.encode([item], data, engine)
     assert transformer.decode([item], payload, engine) == data
     weights = item.rows * item.cols
-    (twin,) = mixed([Part("", item, data)], lambda c, d: TransformerRun(c, d, engine))
+    (twin,) = mixed([Part("", item, data)], lambda coder: TransformerRun(coder, engine))
     (alone,) = mixed([Part("", item, data)], TensorRun)
     plain = len(encode_tensors([item], np.frombuffer(data, np.uint8), ""))
     expected = plain + (twin - alone) / 8
@@ -162,7 +165,7 @@ def measure(
     begun = time.process_time()
     contexts = mixed(before + parts, TensorRun)[len(before) :]
     middle = time.process_time()
-    both = mixed(before + parts, lambda c, d: TransformerRun(c, d, engine))[len(before) :]
+    both = mixed(before + parts, lambda coder: TransformerRun(coder, engine))[len(before) :]
     ended = time.process_time()
     models = {
         "order0": [order0(part) for part in parts],
@@ -218,12 +221,16 @@ def main() -> None:
             seen = [Part(*seen) for seen in matrices(name, arguments.before)]
             before = [limited(part, arguments.rows) for part in seen]
         for part in parts:
-            if FLOATS.get(part.item.dtype, (0, 0))[1] > 8:
+            if LAYOUTS.get(part.item.dtype, BYTE).mantissa > 8:
                 parser.error(f"{name} has {part.item.dtype.name}: convert it, for example @bf16")
         if not parts:
             parser.error(f"{name} has no matrix whose name matches {arguments.tensors!r}")
         path, at, dtype = name.partition("@")
-        row = measure(f"{Path(path).name}{at}{dtype}", before, parts, engine, arguments.check)
+        try:
+            title = f"{Path(path).name}{at}{dtype}"
+            row = measure(title, before, parts, engine, arguments.check)
+        except UnreadTensorError as error:
+            parser.error(f"{name}: {error}")
         row |= of_whole(found, engine) | {
             "model": model.model_id.hex(),
             "model_bytes": (arguments.model / WEIGHTS_FILE).stat().st_size,

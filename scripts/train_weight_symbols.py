@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from measure_weights import read
 
+from nncodec.errors import UnreadTensorError
 from nncodec.lm.plan import TrainConfig
 from nncodec.lm.run import train_and_export
 from nncodec.tensors.chunks import role_of
@@ -71,7 +72,11 @@ def main() -> None:
         train, valid = [], []
         for file in arguments.files:
             for name, item, data in matrices(file, arguments.tensors):
-                stream = symbol_stream(item, data)
+                try:
+                    stream = symbol_stream(item, data)
+                except UnreadTensorError as error:
+                    print(f"{name} is skipped: {error}", flush=True)
+                    continue
                 cut = max(1, item.rows - item.rows // HELD_OUT) * (item.cols + 1)
                 assert stream[cut - 1 : cut] != bytes([ROW_MARK])
                 train.append(stream[:cut])

@@ -34,6 +34,7 @@ from nncodec.blocks import (
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import (
     MAX_TOTAL,
+    WITH_ITEMS,
     WITH_MODEL,
     WITH_TABLE,
     WITH_TRANSFORM,
@@ -45,7 +46,8 @@ from nncodec.container import (
     varint,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
-from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.delta_items import DeltaItem, Mode
+from nncodec.tensors.items import FIELDS, MODELLED, Item
 from nncodec.transforms import Transform
 
 EMPTY = bytes.fromhex(
@@ -186,11 +188,12 @@ def test_literal_headers(frame: Frame, header: bytes) -> None:
 
 
 @st.composite
-def items_of(draw: st.DrawFn, size: int) -> tuple[Item, ...]:
+def items_of(draw: st.DrawFn, size: int, kind: Kind) -> tuple[Item, ...]:
     """A few tensors that fill a block, and bytes for what is over."""
+    dtypes = MODELLED if kind == Kind.TENSORS else FIELDS
     items = []
     while size and len(items) < 4:
-        dtype = draw(st.sampled_from(sorted(MODELLED, key=lambda d: d.value)))
+        dtype = draw(st.sampled_from(sorted(dtypes, key=lambda d: d.value)))
         elements = size // dtype.block_bytes
         if elements:
             rows = draw(st.integers(1, elements))
@@ -198,6 +201,14 @@ def items_of(draw: st.DrawFn, size: int) -> tuple[Item, ...]:
             items.append(Item(dtype, role, rows, cols))
             size -= items[-1].size
     return (*items, Item(None, 0, 1, size)) if size else tuple(items)
+
+
+@st.composite
+def deltas_of(draw: st.DrawFn, size: int) -> tuple[DeltaItem, ...]:
+    modes, offsets = st.sampled_from(Mode), st.integers(0, MAX_TOTAL)
+    return tuple(
+        DeltaItem(item, draw(modes), draw(offsets)) for item in draw(items_of(size, Kind.DELTA))
+    )
 
 
 @st.composite
@@ -225,11 +236,16 @@ def frames(draw: st.DrawFn) -> Frame:
         payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
-        items = draw(items_of(size)) if kind == Kind.TENSORS else ()
-        blocks.append(Block(kind, size, payload, checksum, geometry, transform, shorter, items))
+        items = draw(items_of(size, kind)) if kind in WITH_ITEMS else ()
+        deltas = draw(deltas_of(size)) if kind == Kind.DELTA else ()
+        sizes_of = (kind, size, payload, checksum)
+        blocks.append(Block(*sizes_of, geometry, transform, shorter, items, deltas))
     coded = any(block.kind in WITH_MODEL for block in blocks)
     model_id = draw(st.binary(min_size=16, max_size=16)) if coded else None
-    return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id)
+    needed = any(block.kind == Kind.DELTA for block in blocks)
+    named = needed or draw(st.booleans())
+    base_id = draw(st.binary(min_size=16, max_size=16)) if named else None
+    return Frame(sum(sizes), block_size if count else 0, tuple(blocks), model_id, base_id)
 
 
 @given(frames())
@@ -268,10 +284,10 @@ MODEL = bytes(16)
 REJECTED = {
     "another file": (b"PK\x03\x04 not ours", "signature is missing"),
     "one wrong byte": (b"\x89NND" + EMPTY[4:], "signature is missing"),
-    "reserved flag": (forge(b"\x00\x00", flags=2), "reserved flags are set \\(0x02\\)"),
+    "reserved flag": (forge(b"\x00\x00", flags=4), "reserved flags are set \\(0x04\\)"),
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
-    "unknown kind": (forge(b"\x03\x03\x06" + STORED_ROW[1:]), "kind 6 is unknown"),
+    "unknown kind": (forge(b"\x03\x03\x0f" + STORED_ROW[1:]), "kind 15 is unknown"),
     "kind 255": (forge(b"\x03\x03\xff" + STORED_ROW[1:]), "kind 15 is unknown"),
     "longer varint than needed": (forge(b"\x80\x00\x00"), "not in its shortest form"),
     "padded varint": (forge(b"\x03\x83\x80\x00" + STORED_ROW), "not in its shortest form"),
@@ -348,8 +364,8 @@ REJECTED = {
     "unknown transform": (forge(2 * varint(9) + transformed(4, contexts_row(1), 9)), "transform 4"),
     "transform 15": (forge(2 * varint(9) + transformed(15, contexts_row(1), 9)), "transform 15"),
     "unknown kind, transformed": (
-        forge(b"\x03\x03\x16" + STORED_ROW[1:]),
-        "kind 6 is unknown",
+        forge(b"\x03\x03\x1f" + STORED_ROW[1:]),
+        "kind 15 is unknown",
     ),
     "stored and transformed": (
         forge(b"\x03\x03" + transformed(1, STORED_ROW, 3)),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import TEXT, constant_archive, python_fails, run_python
+from safetensors.numpy import save_file
 
 import nncodec
 
@@ -30,6 +32,8 @@ COMMANDS = [
     ["decompress", "coded.nnc", "-o", "back"],
     ["test", "coded.nnc"],
     ["bench", "--engine", "-m", "tiny", "--bytes", "40", "--runs", "1"],
+    ["weights", "quantize", "weights.safetensors", "-o", "q.nnc", "--step", "0.1", "-l", "1"],
+    ["weights", "report", "weights.safetensors"],
 ]
 
 
@@ -37,6 +41,7 @@ COMMANDS = [
 def test_only_training_imports_torch(tmp_path: Path, args: list[str]) -> None:
     (tmp_path / "stored.nnc").write_bytes(constant_archive(b"aaa"))
     (tmp_path / "text").write_bytes(TEXT)
+    save_file({"w": np.ones((64, 64), np.float32)}, tmp_path / "weights.safetensors")
     (tmp_path / "coded.nnc").write_bytes(nncodec.compress(TEXT, model="tiny"))
     result = run_python(CALL + REPORT, *args, cwd=tmp_path)
     assert result.returncode == 0, python_fails(result)

@@ -27,6 +27,8 @@ KERNELS = {
     "avx512": AVX512,
     "amx": [*AVX512, EMULATED],
 }
+FIELDS = ("portable", "avx2", "avx512")  # kernels that the field coder has
+FIELD_PARTS = ("cells", "choose", "coder", "plan", "streams", "tables")
 ARM = "aarch64-linux-gnu-g++"
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build with")
@@ -41,7 +43,18 @@ def run(*command: str | Path, returns: int = 0) -> str:
 def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> Path:
     """The engine's test program with these kernels, compiled side by side."""
     sources = {CORE / f"forward_{name}.cc": flags for name, flags in kernels.items()}
-    others = ("engine", "isa", "block_coder", "context_mixer", "tensor_coder")
+    sources |= {CORE / f"field_{name}.cc": kernels[name] for name in kernels if name in FIELDS}
+    others = (
+        "engine",
+        "isa",
+        "block_coder",
+        "context_mixer",
+        "tensor_coder",
+        "delta_coder",
+        "tensor_planes",
+        "tensor_grid",
+    )
+    others += tuple(f"field_{part}" for part in FIELD_PARTS)
     sources |= {CORE / f"{name}.cc": [EMULATED] for name in others}
     sources[FOLDER / "test_engine.cc"] = []
     objects = [folder / f"{source.stem}.o" for source in sources]

@@ -32,12 +32,14 @@ from nncodec.tensors.spans import Dtype, Span, find_spans, read_container
 CODES = {
     "F64": 1, "F32": 2, "F16": 3, "BF16": 4, "F8_E4M3": 5, "F8_E5M2": 6, "I8": 7, "U8": 8,
     "I16": 9, "U16": 10, "I32": 11, "U32": 12, "I64": 13, "U64": 14, "BOOL": 15, "I4": 16,
+    "F8_E4M3FNUZ": 17, "F8_E5M2FNUZ": 18, "F8_E8M0": 19, "F4": 20, "F6_E2M3": 21, "F6_E3M2": 22,
+    "C64": 23,
     "Q4_0": 32, "Q4_1": 33, "Q5_0": 34, "Q5_1": 35, "Q8_0": 36, "Q4_K": 37, "Q5_K": 38, "Q6_K": 39,
 }  # fmt: skip
 NUMPY = {
     "f8": Dtype.F64, "f4": Dtype.F32, "f2": Dtype.F16, "?": Dtype.BOOL,
     "i1": Dtype.I8, "u1": Dtype.U8, "i2": Dtype.I16, "u2": Dtype.U16,
-    "i4": Dtype.I32, "u4": Dtype.U32, "i8": Dtype.I64, "u8": Dtype.U64,
+    "i4": Dtype.I32, "u4": Dtype.U32, "i8": Dtype.I64, "u8": Dtype.U64, "c8": Dtype.C64,
 }  # fmt: skip
 TORCH = {
     torch.float64: Dtype.F64, torch.float32: Dtype.F32, torch.float16: Dtype.F16,
@@ -45,7 +47,9 @@ TORCH = {
     torch.float8_e5m2: Dtype.F8_E5M2, torch.int8: Dtype.I8, torch.uint8: Dtype.U8,
     torch.int16: Dtype.I16, torch.uint16: Dtype.U16, torch.int32: Dtype.I32,
     torch.uint32: Dtype.U32, torch.int64: Dtype.I64, torch.uint64: Dtype.U64,
-    torch.bool: Dtype.BOOL,
+    torch.bool: Dtype.BOOL, torch.complex64: Dtype.C64,
+    torch.float8_e4m3fnuz: Dtype.F8_E4M3FNUZ, torch.float8_e5m2fnuz: Dtype.F8_E5M2FNUZ,
+    torch.float8_e8m0fnu: Dtype.F8_E8M0,
 }  # fmt: skip
 SHAPES: list[tuple[int, ...]] = [(), (7,), (3, 5), (2, 1, 3, 2), (4, 1)]
 Array = npt.NDArray[np.generic]
@@ -145,7 +149,7 @@ def test_safetensors_parts_that_are_no_tensor_stay_out() -> None:
     header = {
         "__metadata__": {"format": "pt"},
         "late": entry("U8", [2], 9, 11),
-        "four bits": entry("F4", [4], 2, 4),
+        "four bits": entry("U4", [4], 2, 4),
         "early": entry("I16", [1], 0, 2),
     }
     data = safetensors_file(header, b"aabb-hole-ccTRAILING")
@@ -154,6 +158,35 @@ def test_safetensors_parts_that_are_no_tensor_stay_out() -> None:
         Span("early", Dtype.I16, (1,), start, start + 2),
         Span("late", Dtype.U8, (2,), start + 9, start + 11),
     ]
+
+
+def test_safetensors_dtypes_of_parts_of_a_byte() -> None:
+    header = {
+        "a": entry("F4", [3, 4], 0, 6),
+        "b": entry("F6_E2M3", [8], 6, 12),
+        "c": entry("F6_E3M2", [2, 2], 12, 15),
+        "d": entry("F8_E8M0", [1], 15, 16),
+    }
+    found = spans_of(safetensors_file(header, bytes(16)))
+    assert {n: (s.dtype, s.end - s.begin) for n, s in found.items()} == {
+        "a": (Dtype.F4, 6),
+        "b": (Dtype.F6_E2M3, 6),
+        "c": (Dtype.F6_E3M2, 3),
+        "d": (Dtype.F8_E8M0, 1),
+    }
+
+
+def test_safetensors_that_share_their_bytes() -> None:
+    """Two names of one range are one span; of a dtype that is known, the first one's."""
+    header = {
+        "unknown": entry("Q9", [4], 0, 8),
+        "tied": entry("F32", [2, 1], 0, 8),
+        "head": entry("F32", [1, 2], 0, 8),
+        "empty": entry("F32", [0], 4, 4),
+        "last": entry("I8", [1], 8, 9),
+    }
+    found = spans_of(safetensors_file(header, bytes(9)))
+    assert {n: s.shape for n, s in found.items()} == {"tied": (2, 1), "last": (1,)}
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
@@ -177,7 +210,7 @@ def test_npy(dtype: str, order: str, version: tuple[int, int]) -> None:
         np.zeros(3, [("x", "<f4"), ("y", "i1")]),
         np.array([None]),
         np.zeros((0, 3), np.float32),
-        np.zeros(3, np.complex64),
+        np.zeros(3, np.complex128),
     ],
     ids=["big-endian", "structured", "object", "empty", "complex"],
 )

@@ -210,7 +210,6 @@ SAFETENSORS = {
         tensors(x=entry("I8", [4], 0, 4), y=entry("F4", [8], 3, 7)),
         "overlap",
     ),
-    "tied": (tensors(x=entry("I8", [4], 0, 4), y=entry("I8", [4], 0, 4)), "overlap"),
     "surrogate": (
         tensors(surrog=entry("I8", [4], 0, 4)).replace(b'"surrog"', b'"\\ud800"'),
         "Unicode",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,14 @@ from nncodec._core import PayloadError
 from nncodec.engine.native import NativeEngine
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.engine_weights import EngineModel
+from nncodec.errors import UnreadTensorError
 from nncodec.lanes import Engine
 from nncodec.numerics import COUNT_TOTAL
 from nncodec.tensors import model, transformer
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import Item
-from nncodec.tensors.model import COLUMNS, Encoding
+from nncodec.tensors.model import COLUMNS
+from nncodec.tensors.parts import Encoding
 from nncodec.tensors.spans import find_spans
 from nncodec.tensors.symbols import (
     CLASSES,
@@ -48,15 +49,16 @@ def bf16(values: npt.NDArray[np.float32]) -> bytes:
 
 
 def int8(values: npt.NDArray[np.float32]) -> bytes:
-    return np.clip(np.round(values * 200), -128, 127).astype(np.int8).tobytes()
+    """No zeros: those of a matrix that has many are coded otherwise."""
+    steps = np.clip(np.round(values * 200), -128, 127).astype(np.int8)
+    return np.where(steps == 0, 1, steps).astype(np.int8).tobytes()
 
 
 def sample() -> tuple[list[Item], bytes]:
     """A little of everything: zeros, infinities, NaN, rows again, a single row, a single weight."""
     values = normal(12, 20)
-    values[:, :10] = np.array(STRANGE, dtype=np.float32)
-    values[5:8] = values[3]
-    values[9] = 0
+    values[::2, :10] = np.array(STRANGE, dtype=np.float32)
+    values[6:9] = values[3]
     items = [
         Item(Dtype.BF16, 1, 12, 20),
         Item(None, 0, 1, 3),
@@ -66,8 +68,25 @@ def sample() -> tuple[list[Item], bytes]:
         Item(Dtype.F8_E4M3, 5, 6, 1),
         Item(Dtype.U8, 6, 2, 8),
     ]
-    data = bf16(values) + b"abc" + int8(normal(9, 11)) + normal(1, 30).tobytes() + b"\1\2"
+    data = bf16(values) + b"adz" + int8(normal(9, 11)) + normal(1, 30).tobytes() + b"\1\2"
     return items, data + bytes(range(100, 106)) + bytes(range(0, 256, 16))
+
+
+def unread() -> list[tuple[Item, bytes]]:
+    """Items whose planes the network does not read: zeros first, 4-bit codes, blocks, int16,
+    grids."""
+    rng = np.random.default_rng(5)
+    pruned = normal(8, 12) * (rng.random((8, 12)) < 0.5)
+    steps = np.exp(rng.normal(size=(8, 1)))
+    grid = (rng.integers(-100, 100, (8, 64)) * steps.astype(np.float32)).astype(np.float32)
+    return [
+        (Item(Dtype.BF16, 1, 8, 12), bf16(pruned)),
+        (Item(Dtype.I8, 2, 4, 9), bytes(36)),
+        (Item(Dtype.U8, 3, 4, 8), rng.integers(1, 16, 32, np.uint8).tobytes()),
+        (Item(Dtype.Q8_0, 4, 2, 2), rng.bytes(4 * 34)),
+        (Item(Dtype.I16, 5, 3, 5), rng.bytes(30)),
+        (Item(Dtype.F32, 6, 8, 64), grid.tobytes()),
+    ]
 
 
 class Listening(Engine):
@@ -128,6 +147,29 @@ def test_any_shape(rows: int, cols: int, seed: int, dtype: str) -> None:
     payload = transformer.encode([kind], data, listening)
     assert bytes(listening.items[0][1:]) == symbol_stream(kind, data)
     assert transformer.decode([kind], payload, Listening()) == data
+
+
+@pytest.mark.parametrize("item", unread(), ids=lambda item: item[0].dtype.name)
+def test_what_the_network_does_not_read(item: tuple[Item, bytes]) -> None:
+    """It takes the plain model, and is no part of a corpus."""
+    kind, data = item
+    listening = Listening()
+    assert transformer.encode([kind], data, listening) == model.encode([kind], data)
+    assert listening.items == []
+    with pytest.raises(UnreadTensorError, match=f"{kind.dtype.name}, {kind.rows} x {kind.cols}"):
+        symbol_stream(kind, data)
+
+
+def test_read_and_unread_in_one_chunk() -> None:
+    items, data = sample()
+    others = unread()
+    chunk = b"".join(piece for _, piece in others) + data
+    items = [item for item, _ in others] + items + [item for item, _ in others]
+    chunk += b"".join(piece for _, piece in others)
+    listening = Listening()
+    payload = transformer.encode(items, chunk, listening)
+    assert [bytes(read[1:]) for read in listening.items] == streams(*sample())
+    assert transformer.decode(items, payload, Listening()) == chunk
 
 
 @pytest.mark.parametrize("cut", [1, 100, 333, 398])
@@ -228,7 +270,7 @@ def test_leaves(floating: bool) -> None:
     for size in range(CLASSES):
         counts[:, size << SCALE_BITS | 3] = 1000 * (size + 1)
     result = leaves(counts, floating)
-    assert result.shape == (3, 16)
+    assert result.shape == (3, 16 if floating else 8)
     assert (result == result[0]).all()
     assert result[0, :7].tolist() == [1000 * (size + 1) + 31 for size in range(7)]
     tail = result[0, 7:].tolist()
@@ -237,7 +279,7 @@ def test_leaves(floating: bool) -> None:
         assert all(abs(a - 2 * b) <= 1 for a, b in itertools.pairwise(tail[:-1]))
         assert abs(tail[-1] - tail[-2]) <= 1
     else:
-        assert tail == [8030] + [1] * 8
+        assert tail == [8030]
     assert (leaves(np.zeros(256, dtype=np.int32), floating) == 1).all()
 
 
@@ -253,9 +295,8 @@ def test_rows_that_are_too_long() -> None:
 
 def test_stages_without_a_network_are_as_they_were() -> None:
     """The twin still makes what the C++ coder makes (test_tensors.py), and has no input more."""
-    run = model.TensorRun(Encoding(), bytearray(2))
-    assert run.symbols.others(1) == []
-    begin: Callable[..., model.TensorRun] = transformer.TransformerRun
-    extended = begin(Encoding(), bytearray(2), engine=Listening())
-    assert len(extended.symbols.first_weights) == len(run.symbols.first_weights) + 1
-    assert extended.symbols.masks == run.symbols.masks
+    run = transformer.TransformerRun(Encoding(), Listening())
+    for plain, led in zip(run.plain, run.led, strict=True):
+        assert plain.others(1) == []
+        assert len(led.first_weights) == len(plain.first_weights) + 1
+        assert led.masks == plain.masks

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 # The commands with options that are numbers, of which gzip's levels are none.
 WITHOUT_LEVELS = ("train", "export", "models")
-TAKE_A_VALUE = ("-o", "--output", "-m", "--model", "-T", "--threads", "-l", "--level", "--message")
+TAKE_A_VALUE = (
+    "-o",
+    "--output",
+    "-m",
+    "--model",
+    "-T",
+    "--threads",
+    "-l",
+    "--level",
+    "--message",
+    "--base",
+)
 
 
 def main() -> None:

@@ -12,10 +12,25 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.blocks import BLOCK_SIZE
-from nncodec.cli import files, models
+from nncodec.cli import files, models, weights
 from nncodec.cli.common import AsJson, each, show
+from nncodec.cli.options import (
+    BaseFile,
+    Files,
+    Force,
+    Keep,
+    Level,
+    Model,
+    OtherModel,
+    Output,
+    Quiet,
+    Remove,
+    Stdout,
+    Threads,
+    Verbose,
+)
 from nncodec.errors import NNCodecError
-from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.levels import DEFAULT_LEVEL
 from nncodec.modelstore import DEFAULT_MODEL, locate_float
 
 app = typer.Typer(
@@ -26,45 +41,7 @@ app = typer.Typer(
     help="Lossless compression of any file by a small neural network with exact arithmetic.",
 )
 app.add_typer(models.app, name="models")
-
-# typer evaluates these at run time, so they keep Optional, which every supported Python accepts.
-Files = Annotated[Optional[list[str]], typer.Argument(help="Files; - or none is stdin.")]
-Output = Annotated[Optional[str], typer.Option("-o", "--output", help="Write to this file.")]
-Stdout = Annotated[bool, typer.Option("-c", "--stdout", help="Write to standard output.")]
-Keep = Annotated[bool, typer.Option("-k", "--keep", help="Keep the input (the default).")]
-Remove = Annotated[bool, typer.Option("--rm", help="Remove the input once the output is verified.")]
-Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite; compress .nnc again.")]
-Model = Annotated[
-    Optional[str],
-    typer.Option(
-        "-m",
-        "--model",
-        envvar="NNCODEC_MODEL",
-        help="A model's name or folder, instead of the level's.",
-    ),
-]
-Level = Annotated[
-    int,
-    typer.Option(
-        "-l",
-        "--level",
-        min=min(LEVELS),
-        max=max(LEVELS),
-        help="-1 (fastest, context models alone) to -9 (smallest); -6 is the default.",
-    ),
-]
-OtherModel = Annotated[
-    Optional[str],
-    typer.Option("-m", "--model", help="A model outside the search path: its folder."),
-]
-Threads = Annotated[
-    int,
-    typer.Option(
-        "-T", "--threads", envvar="NNCODEC_THREADS", min=0, max=1024, help="0: all cores."
-    ),
-]
-Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="No summary, no bar.")]
-Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
+app.add_typer(weights.app, name="weights")
 
 
 def check_outputs(names: list[str], output: str | None, stdout: bool) -> None:
@@ -88,6 +65,7 @@ def compress(
     force: Force = False,
     level: Level = DEFAULT_LEVEL,
     model: Model = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -95,7 +73,7 @@ def compress(
 ) -> None:
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
-        decompress(inputs, output, stdout, keep, rm, force, model, threads, quiet, verbose)
+        decompress(inputs, output, stdout, keep, rm, force, model, base, threads, quiet, verbose)
         return
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
@@ -108,7 +86,8 @@ def compress(
             files.check_terminal(force)
         else:
             target = Path(output) if output else files.compressed_name(name, force)
-        encode = commands.encoder(level, model, threads or None)
+        old = commands.open_base(base)
+        encode = commands.encoder(level, model, threads or None, old)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -116,7 +95,7 @@ def compress(
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
         if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), model, threads or None, bool(quiet))
+            commands.verify(str(target), model, threads or None, bool(quiet), old)
             os.unlink(name)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
@@ -133,6 +112,7 @@ def decompress(
     rm: Remove = False,
     force: Force = False,
     model: OtherModel = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -148,7 +128,7 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
-        decode = commands.decoder(model, threads or None)
+        decode = commands.decoder(model, threads or None, commands.open_base(base))
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -162,6 +142,7 @@ def decompress(
 def test(
     inputs: Files = None,
     model: OtherModel = None,
+    base: BaseFile = None,
     threads: Threads = 0,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
@@ -171,7 +152,8 @@ def test(
     def work(name: str) -> None:
         from nncodec.cli import commands
 
-        packed, size = commands.verify(name, model, threads or None, bool(quiet))
+        old = commands.open_base(base)
+        packed, size = commands.verify(name, model, threads or None, bool(quiet), old)
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)

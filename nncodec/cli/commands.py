@@ -17,6 +17,7 @@ from nncodec.codec import decompress_stream
 from nncodec.engine.native import available_isas, choose_isa, usable_cores
 from nncodec.lanes import Coder, Progress
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.tensors.base import Base
 
 Sizes = tuple[int, int]  # bytes in, bytes out
 Work = Callable[[BinaryIO, BinaryIO, Progress], Sizes]
@@ -53,14 +54,18 @@ def to_stdout(source: BinaryIO, work: Work, progress: Progress) -> Sizes:
     return sizes
 
 
-def encoder(level: int, model: str | None, threads: int | None) -> Work:
+def open_base(name: str | None) -> Base | None:
+    return Base.open(name) if name else None
+
+
+def encoder(level: int, model: str | None, threads: int | None, base: Base | None = None) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
-        return api.load_codec(level, model, threads).compress_stream(source, sink, progress)
+        return api.load_codec(level, model, threads).compress_stream(source, sink, progress, base)
 
     return work
 
 
-def decoder(model: str | None, threads: int | None) -> Work:
+def decoder(model: str | None, threads: int | None, base: Base | None = None) -> Work:
     """Decodes with the installed model that an archive names, or with ``model`` if it is that."""
 
     def find(model_id: bytes | None) -> Coder:
@@ -72,7 +77,7 @@ def decoder(model: str | None, threads: int | None) -> Work:
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         cores = threads or usable_cores()
-        return decompress_stream(source, sink, find, progress, threads=cores)
+        return decompress_stream(source, sink, find, progress, threads=cores, base=base)
 
     return work
 
@@ -91,14 +96,16 @@ def archive_total(name: str) -> int | None:
         return api.read_info(source).uncompressed_size
 
 
-def verify(name: str, model: str | None, threads: int | None, quiet: bool) -> Sizes:
+def verify(
+    name: str, model: str | None, threads: int | None, quiet: bool, base: Base | None = None
+) -> Sizes:
     """Decode an archive into nothing; every block's checksum is compared on the way."""
     with (
         files.open_input(name) as source,
         progress_bar(name, archive_total(name), quiet) as progress,
         open(os.devnull, "wb") as nothing,
     ):
-        return decoder(model, threads)(source, nothing, progress)
+        return decoder(model, threads, base)(source, nothing, progress)
 
 
 def engine_info(threads: int | None) -> Row:
@@ -145,6 +152,7 @@ INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
     "ratio": lambda r: f"{r['ratio']:.2f}x",
     "blocks": lambda r: block_kinds(r["blocks"]),
     "model": lambda r: ", ".join(m[:8] for m in r["models"]) or "-",
+    "base": lambda r: ", ".join(b[:8] for b in r["bases"]) or "-",
     "name": lambda r: r["name"],
 }
 

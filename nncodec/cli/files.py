@@ -6,13 +6,13 @@ import contextlib
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from nncodec.errors import NNCodecError
+from nncodec.files import atomic_file, make_readable
 
 SUFFIX = ".nnc"
 STDIO = "-"
@@ -106,31 +106,14 @@ def atomic_output(target: Path, like: str) -> Iterator[BinaryIO]:
         with target.open("wb") as device:
             yield device
         return
-    try:
-        handle, temporary = tempfile.mkstemp(".part", ".nncodec-", target.parent)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise FileError(f"cannot write {target}: {why}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        copy_attributes(like, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    sync_folder(target.parent)
+    with atomic_file(target, lambda temporary: copy_attributes(like, temporary)) as file:
+        yield file
 
 
 def copy_attributes(source: str, target: str) -> None:
     """Mode, times and, where permitted, owner of ``source``; a fresh file's mode for a pipe."""
     if source == STDIO:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(target, 0o666 & ~mask)
+        make_readable(target)
         return
     status = os.stat(source)
     if hasattr(os, "chown"):
@@ -138,13 +121,3 @@ def copy_attributes(source: str, target: str) -> None:
             os.chown(target, status.st_uid, status.st_gid)
     os.chmod(target, stat.S_IMODE(status.st_mode) & 0o777)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename durable where the system allows a folder to be synced."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

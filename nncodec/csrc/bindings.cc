@@ -13,10 +13,13 @@
 #include <vector>
 
 #include "block_coder.h"
+#include "delta_coder.h"
 #include "engine.h"
+#include "field_coder.h"
 #include "range_coder.h"
 #include "roofline.h"
 #include "tensor_coder.h"
+#include "trellis.h"
 #include "x86_filter.h"
 #include "xxh64.h"
 
@@ -203,14 +206,16 @@ nb::object x86_filter(const Bytes& input, bool decode) {
   return nb::cast(nb::ndarray<nb::numpy, uint8_t>(data, {size}, owner));
 }
 
+constexpr int kLastField = static_cast<int>(nncodec::TensorKind::kUInt8);
 using Items = std::vector<std::tuple<int, int, int64_t, int64_t>>;
 
-std::vector<nncodec::TensorItem> read_items(const Items& items) {
+// `most`: kinds up to this one are known to who asks; 255: it says so itself.
+std::vector<nncodec::TensorItem> read_items(const Items& items, int most = 255) {
   std::vector<nncodec::TensorItem> result;
   result.reserve(items.size());
   for (const auto& [kind, role, rows, cols] : items) {
-    if (kind < 0 || kind > 255 || role < 0 || role > 255) {
-      throw std::invalid_argument("a tensor's kind and role must lie in 0..255");
+    if (kind < 0 || kind > most || role < 0 || role > 255) {
+      throw std::invalid_argument("no such kind of tensor, or its role is not in 0..255");
     }
     result.push_back({static_cast<nncodec::TensorKind>(kind), static_cast<uint8_t>(role), rows, cols});
   }
@@ -226,6 +231,93 @@ nb::bytes code_tensors(const Items& items, const Bytes& input, bool decode, cons
     out = (decode ? nncodec::decode_tensors : nncodec::encode_tensors)(list, own.data(), own.size(), isa);
   }
   return nb::bytes(out.data(), out.size());
+}
+
+using Rates = nb::ndarray<const int32_t, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
+
+nb::object trellis_quantize(const Tokens& positions, const Rates& rates, int states, int odd_state,
+                            int odd_index) {
+  if (odd_state < 0 || odd_state > 63 || odd_index < 0 || odd_index > 63) {
+    throw std::invalid_argument("a trellis of 64 states has no bits beyond 63");
+  }
+  const std::size_t rows = positions.shape(0), cols = positions.shape(1);
+  const nncodec::TrellisCode code{states, static_cast<uint8_t>(odd_state),
+                                  static_cast<uint8_t>(odd_index)};
+  // Copies: another thread may write to the arrays once the lock on Python is released.
+  const std::vector<int32_t> own(positions.data(), positions.data() + rows * cols);
+  const std::vector<int32_t> costs(rates.data(), rates.data() + rates.size());
+  std::vector<int32_t> out;
+  {
+    nb::gil_scoped_release unlocked;
+    out = nncodec::trellis_quantize(code, own.data(), rows, cols, costs.data(), rates.shape(1));
+  }
+  std::unique_ptr<int32_t[]> indices(new int32_t[out.size()]);
+  std::copy(out.begin(), out.end(), indices.get());
+  int32_t* data = indices.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {rows, cols}, owner));
+}
+
+nb::object code_fields(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
+  // No copy: this is to be fast, and if another thread should write to the input, the result is nonsense,
+  // but stays in bounds, since no length is read twice.
+  const std::vector<nncodec::TensorItem> list = read_items(items, kLastField);
+  if (!decode) {
+    std::vector<uint8_t> out;
+    {
+      nb::gil_scoped_release unlocked;
+      out = nncodec::encode_fields(list, input.data(), input.shape(0), isa);
+    }
+    return nb::bytes(out.data(), out.size());
+  }
+  const std::size_t size = nncodec::field_bytes(list);
+  nb::object result = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+  if (!result.is_valid()) throw std::bad_alloc();
+  auto* const out = reinterpret_cast<uint8_t*>(PyBytes_AsString(result.ptr()));
+  {
+    nb::gil_scoped_release unlocked;
+    nncodec::decode_fields(list, input.data(), input.shape(0), out, isa);
+  }
+  return result;
+}
+
+using Deltas = std::vector<std::tuple<int, int, int64_t, int64_t, int>>;
+
+std::vector<nncodec::DeltaItem> read_deltas(const Deltas& items) {
+  std::vector<nncodec::DeltaItem> result;
+  result.reserve(items.size());
+  for (const auto& [kind, role, rows, cols, mode] : items) {
+    if (mode < 0 || mode > 255) throw std::invalid_argument("a delta's mode must lie in 0..255");
+    result.push_back({read_items({{kind, role, rows, cols}})[0], static_cast<nncodec::DeltaMode>(mode)});
+  }
+  return result;
+}
+
+std::vector<uint8_t> copied(const Bytes& input) { return {input.data(), input.data() + input.shape(0)}; }
+
+nb::bytes code_deltas(const Deltas& items, const Bytes& base, const Bytes& input, bool decode,
+                      const std::string& isa) {
+  const std::vector<nncodec::DeltaItem> list = read_deltas(items);
+  if (!decode && base.shape(0) != input.shape(0)) {
+    throw std::invalid_argument("the base does not fill the chunk");
+  }
+  const std::vector<uint8_t> own = copied(input), other = copied(base);
+  std::vector<uint8_t> out;
+  {
+    nb::gil_scoped_release unlocked;
+    out = decode ? nncodec::decode_deltas(list, other.data(), other.size(), own.data(), own.size(), isa)
+                 : nncodec::encode_deltas(list, other.data(), own.data(), own.size(), isa);
+  }
+  return nb::bytes(out.data(), out.size());
+}
+
+std::vector<std::size_t> measure_deltas(const Deltas& items, const Bytes& base, const Bytes& input,
+                                        const std::string& isa) {
+  const std::vector<nncodec::DeltaItem> list = read_deltas(items);
+  if (base.shape(0) != input.shape(0)) throw std::invalid_argument("the base does not fill the chunk");
+  const std::vector<uint8_t> own = copied(input), other = copied(base);
+  nb::gil_scoped_release unlocked;
+  return nncodec::measure_deltas(list, other.data(), own.data(), own.size(), isa);
 }
 
 nb::dict stage_seconds(nncodec::Engine& self) {
@@ -309,5 +401,14 @@ NB_MODULE(_core, m) {
       nb::arg("data"), nb::arg("seed") = 0);
   m.def("code_tensors", &code_tensors, nb::arg("items"), nb::arg("data").noconvert(),
         nb::arg("decode"), nb::arg("isa"));
+  m.def("trellis_quantize", &trellis_quantize, nb::arg("positions").noconvert(),
+        nb::arg("rates").noconvert(), nb::arg("states"), nb::arg("odd_state"),
+        nb::arg("odd_index"));
+  m.def("code_fields", &code_fields, nb::arg("items"), nb::arg("data").noconvert(),
+        nb::arg("decode"), nb::arg("isa"));
+  m.def("code_deltas", &code_deltas, nb::arg("items"), nb::arg("base").noconvert(),
+        nb::arg("data").noconvert(), nb::arg("decode"), nb::arg("isa"));
+  m.def("measure_deltas", &measure_deltas, nb::arg("items"), nb::arg("base").noconvert(),
+        nb::arg("data").noconvert(), nb::arg("isa"));
   m.def("x86_filter", &x86_filter, nb::arg("data"), nb::arg("decode"));
 }

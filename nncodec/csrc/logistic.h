@@ -14,8 +14,9 @@ constexpr int kMaxLogit = 2815;  // 11 nats: 1 / (1 + e^11) is about one part in
 
 struct LogisticTables {
   std::array<uint16_t, 2 * kMaxLogit + 1> squash{};
-  // Every p below 1024, then p / 16, then every p from 65536 - 1024 to 65536.
-  std::array<int16_t, 1024 + 4096 + 1025> stretch{};
+  // Every p below 1024, then p / 16, then every p from 65536 - 1024 to 65536. One more is never used:
+  // vectors are looked up in words of 32 bits.
+  std::array<int16_t, 1024 + 4096 + 1025 + 1> stretch{};
 
   constexpr LogisticTables() {
     // e^(-k / 256) as a fraction of 2^31, by repeated products with floor(e^(-1/256) 2^32).

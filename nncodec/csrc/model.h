@@ -195,10 +195,10 @@ struct Kernels {
   void (*mix_train)(const int32_t* x, int32_t* const* weights, int sets, const int32_t* errors);
   void (*read_histories)(const uint32_t* learners, int32_t* x);
   void (*learn_histories)(uint32_t* learners, int bit, int limit);
-  void (*read_nibble)(const uint32_t* learners, const int32_t* const* weights, int32_t* x,
-                      int32_t* logits);
-  void (*learn_nibble)(uint32_t* learners, const int32_t* x, int32_t* const* weights,
-                       const int32_t* errors, int bit, int limit);
+  void (*read_nibble)(uint32_t* const* lines, int node, const int32_t* const* weights,
+                      uint32_t* learners, int32_t* x, int32_t* logits);
+  void (*learn_nibble)(uint32_t* const* lines, int node, const uint32_t* learners, const int32_t* x,
+                       int32_t* const* weights, const int32_t* errors, int bit, int limit);
 };
 
 namespace portable {

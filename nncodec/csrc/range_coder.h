@@ -64,6 +64,8 @@ class RangeEncoder {
     encode_part(bit ? 0 : ones, bit ? ones : kCountTotal - ones);
   }
 
+  std::size_t size() const { return bytes_.size(); }  // so far
+
   // Ends the stream with as few bytes as name a number inside the interval when zeros follow.
   std::vector<uint8_t> finish() {
     for (int kept = 1; kept <= 8; ++kept) {

@@ -20,6 +20,16 @@ enum class TensorKind : uint8_t {
   kFloat8E5M2 = 6,
   kInt8 = 7,
   kUInt8 = 8,
+  kInt16 = 9,
+  // ggml's blocks; a column is a block
+  kQ4_0 = 32,
+  kQ4_1 = 33,
+  kQ5_0 = 34,
+  kQ5_1 = 35,
+  kQ8_0 = 36,
+  kQ4_K = 37,
+  kQ5_K = 38,
+  kQ6_K = 39,
 };
 
 // A matrix of `rows` times `cols` elements; `role` is the same for tensors of one use (such as the same

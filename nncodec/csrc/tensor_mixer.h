@@ -2,7 +2,7 @@
 // gated logistic mixers over them.
 //
 // A context selects a line of 16 learners, the nodes of a nibble's binary tree, so that a nibble costs
-// one line of memory a context. Integers only. The readable twin is nncodec/tensors/model.py.
+// one line of memory a context. Integers only. The readable twin is nncodec/tensors/nibbles.py.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 namespace nncodec {
 
 constexpr int kNibbleContexts = kNibbleInputs - 1;  // the last input is a constant
-constexpr int kNibbleLimit = 1023, kNibbleRate = 24, kNibbleWarm = 4;
+constexpr int kNibbleLimit = 1023, kNibbleRate = 24, kNibbleWarm = 32;
 constexpr int kNibbleSetsA = 64, kNibbleSetsB = 256;
 
 // Learners are kept as differences from one half, so that untouched ones are zeros.
@@ -36,6 +36,7 @@ class NibbleStage {
         weights_a_(std::size_t{kNibbleSetsA} * 16 * kNibbleInputs, kFirstWeight),
         weights_b_(std::size_t{kNibbleSetsB} * 4 * kNibbleInputs, kFirstWeight),
         seen_(std::size_t{kNibbleSetsA} * 16) {
+    lines_[kNibbleContexts] = constant_.learners.data();
     tables_.reserve(kNibbleContexts);
     for (int i = 0; i < kNibbleContexts; ++i) {
       tables_.push_back(std::make_unique<ZeroedTable<NibbleLine>>(std::size_t{1} << bits[i]));
@@ -45,7 +46,7 @@ class NibbleStage {
 
   // Chooses the line of a context for the nibble to come.
   void select(int context, uint32_t index) {
-    lines_[context] = &(*tables_[context])[index & masks_[context]];
+    lines_[context] = (*tables_[context])[index & masks_[context]].learners.data();
     __builtin_prefetch(lines_[context]);
   }
 
@@ -57,13 +58,11 @@ class NibbleStage {
     for (int depth = 0; depth < bits; ++depth) {
       alignas(64) uint32_t learners[kNibbleInputs];
       alignas(64) int32_t x[kNibbleInputs];
-      for (int i = 0; i < kNibbleContexts; ++i) learners[i] = lines_[i]->learners[node] ^ kHalf;
-      learners[kNibbleContexts] = kHalf;
       const std::size_t a = static_cast<std::size_t>(set_a) * 16 + static_cast<std::size_t>(node);
       const std::size_t b = static_cast<std::size_t>(set_b) * 4 + static_cast<std::size_t>(depth);
       int32_t* const weights[2] = {&weights_a_[a * kNibbleInputs], &weights_b_[b * kNibbleInputs]};
       int32_t logits[2];
-      kernels_.read_nibble(learners, weights, x, logits);
+      kernels_.read_nibble(lines_.data(), node, weights, learners, x, logits);
       for (int32_t& logit : logits) logit = std::clamp(logit, -kMaxLogit, kMaxLogit);
       const int bit = coder.code(nibble >> (bits - 1 - depth) & 1, squash((logits[0] + logits[1]) >> 1));
       uint16_t& seen = seen_[a];
@@ -71,20 +70,19 @@ class NibbleStage {
       seen = static_cast<uint16_t>(seen + (seen < 4095));
       const int errors[2] = {((bit << 16) - squash(logits[0])) * rate >> 6,
                              ((bit << 16) - squash(logits[1])) * rate >> 6};
-      kernels_.learn_nibble(learners, x, weights, errors, bit, kNibbleLimit);
-      for (int i = 0; i < kNibbleContexts; ++i) lines_[i]->learners[node] = learners[i] ^ kHalf;
+      kernels_.learn_nibble(lines_.data(), node, learners, x, weights, errors, bit, kNibbleLimit);
       node = node * 2 + bit;
     }
     return node - (1 << bits);
   }
 
  private:
-  static constexpr uint32_t kHalf = 1u << 31;
-  static constexpr int32_t kFirstWeight = 14000;  // of 65536
+  static constexpr int32_t kFirstWeight = 5000;  // of 65536
   const Kernels& kernels_;
   std::vector<std::unique_ptr<ZeroedTable<NibbleLine>>> tables_;
   std::array<uint32_t, kNibbleContexts> masks_{};
-  std::array<NibbleLine*, kNibbleContexts> lines_{};
+  alignas(64) std::array<uint32_t*, kNibbleInputs> lines_{};
+  NibbleLine constant_{};  // the last input's, which is not looked at
   std::vector<int32_t> weights_a_, weights_b_;
   std::vector<uint16_t> seen_;
 };

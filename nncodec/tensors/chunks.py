@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nncodec.tensors.items import MODELLED, Item
+from nncodec.tensors.items import Item
 from nncodec.tensors.layout import Span
+from nncodec.tensors.packing import Matrix, matrix_of
+from nncodec.tensors.planes import Bytes
 
 CHUNK_BYTES = 1 << 23
 MOST_GAP = 1 << 10  # bytes between tensors, such as padding, that a chunk takes along
@@ -33,11 +35,11 @@ def role_of(name: str) -> int:
     return zlib.crc32(re.sub(r"\d+", "", name).encode()) & 0xFF
 
 
-def plan(spans: Sequence[Span], size: int) -> list[Part]:
-    """Parts that cover a file of ``size`` bytes, in order; one without items if nothing pays."""
+def plan(spans: Sequence[Span], data: Bytes) -> list[Part]:
+    """Parts that cover the (n,) bytes of a file, in order; one without items if nothing pays."""
     parts: list[Part] = []
-    done = 0
-    for part in chunks([span for span in spans if span.dtype in MODELLED]):
+    size, done = len(data), 0
+    for part in chunks([(span, m) for span in spans if (m := matrix_of(span, data))]):
         if part.end - part.begin >= LEAST_TENSORS:
             if part.begin > done:
                 parts.append(Part(done, part.begin))
@@ -48,11 +50,11 @@ def plan(spans: Sequence[Span], size: int) -> list[Part]:
     return parts
 
 
-def chunks(spans: Sequence[Span]) -> Iterator[Part]:
+def chunks(spans: Iterable[tuple[Span, Matrix]]) -> Iterator[Part]:
     """Runs of neighbours, at most ``CHUNK_BYTES`` each."""
     items: list[Item] = []
     begin = end = 0
-    for span in spans:
+    for span, matrix in spans:
         gap = span.begin - end
         if items and (gap > MOST_GAP or span.begin - begin >= CHUNK_BYTES):
             yield Part(begin, end, tuple(items))
@@ -62,7 +64,7 @@ def chunks(spans: Sequence[Span]) -> Iterator[Part]:
         if not items:
             begin = span.begin
         end = span.begin
-        for item in pieces(span):
+        for item in pieces(matrix, role_of(span.name)):
             if items and end + item.size - begin > CHUNK_BYTES:
                 yield Part(begin, end, tuple(items))
                 items, begin = [], end
@@ -72,10 +74,9 @@ def chunks(spans: Sequence[Span]) -> Iterator[Part]:
         yield Part(begin, end, tuple(items))
 
 
-def pieces(span: Span) -> Iterator[Item]:
+def pieces(matrix: Matrix, role: int) -> Iterator[Item]:
     """A tensor's matrix, cut between rows, or a row within, so that each piece fits a chunk."""
-    dtype, role = span.dtype, role_of(span.name)
-    rows, cols = span.rows, span.cols
+    dtype, rows, cols = matrix
     most = CHUNK_BYTES // dtype.block_bytes
     if cols > most:  # then rows are pieces themselves
         for _ in range(rows):

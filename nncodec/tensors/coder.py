@@ -1,4 +1,7 @@
-"""Chunks of tensors to payloads and back, in C++ (``csrc/tensor_coder.cc``)."""
+"""Chunks of tensors to payloads and back, in C++: small (``csrc/tensor_coder.cc``) or fast.
+
+The fast one is ``csrc/field_coder.cc``.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,16 @@ def encode_tensors(items: Sequence[Item], chunk: Bytes, isa: str) -> bytes:
 def decode_tensors(items: Sequence[Item], payload: bytes, isa: str) -> bytes:
     """Inverse of ``encode_tensors``. Raises PayloadError if the payload is found damaged."""
     return _core.code_tensors(rows(items), np.frombuffer(payload, np.uint8), decode=True, isa=isa)
+
+
+def encode_fields(items: Sequence[Item], chunk: Bytes, isa: str) -> bytes:
+    """As ``encode_tensors``, some hundred times as fast, a hundredth larger."""
+    return _core.code_fields(rows(items), chunk, decode=False, isa=isa)
+
+
+def decode_fields(items: Sequence[Item], payload: bytes, isa: str) -> bytes:
+    """Inverse of ``encode_fields``. Raises PayloadError if the payload is found damaged."""
+    return _core.code_fields(rows(items), np.frombuffer(payload, np.uint8), decode=True, isa=isa)
 
 
 def rows(items: Sequence[Item]) -> list[tuple[int, int, int, int]]:

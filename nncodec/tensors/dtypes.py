@@ -5,6 +5,8 @@ A code, once given, is never used again for anything else; 0 means bytes of no d
     1 F64    2 F32    3 F16    4 BF16    5 F8_E4M3    6 F8_E5M2
     7 I8     8 U8     9 I16   10 U16    11 I32       12 U32
    13 I64   14 U64   15 BOOL  16 I4
+   17 F8_E4M3FNUZ   18 F8_E5M2FNUZ   19 F8_E8M0 (powers of two, for scales)
+   20 F4 (e2m1)     21 F6_E2M3       22 F6_E3M2        23 C64 (two F32)
    32 Q4_0  33 Q4_1  34 Q5_0  35 Q5_1   36 Q8_0      37 Q4_K   38 Q5_K   39 Q6_K
 """
 
@@ -16,8 +18,8 @@ from enum import Enum
 class Dtype(Enum):
     """How elements lie in bytes. ``Dtype(code)`` finds one by its code; all are little-endian.
 
-    ``block_elements`` elements share ``block_bytes`` bytes: one element in most, two in I4, and
-    the blocks of ggml (scales and all) from Q4_0 on.
+    ``block_elements`` elements share ``block_bytes`` bytes: one element in most, two in I4
+    and F4, four in F6, and the blocks of ggml (scales and all) from Q4_0 on.
     """
 
     block_elements: int
@@ -46,6 +48,13 @@ class Dtype(Enum):
     U64 = 14, 1, 8
     BOOL = 15, 1, 1
     I4 = 16, 2, 1
+    F8_E4M3FNUZ = 17, 1, 1
+    F8_E5M2FNUZ = 18, 1, 1
+    F8_E8M0 = 19, 1, 1
+    F4 = 20, 2, 1
+    F6_E2M3 = 21, 4, 3
+    F6_E3M2 = 22, 4, 3
+    C64 = 23, 1, 8
     Q4_0 = 32, 32, 18
     Q4_1 = 33, 32, 20
     Q5_0 = 34, 32, 22

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.layout import Cursor, Span, broken, count_elements, shown
+from nncodec.tensors.layout import Cursor, Data, Span, broken, count_elements, shown
 
 MAGIC = b"fmgg"  # 0x67676d66, little-endian
 HEADER = struct.Struct("<6I")  # magic, version, vocabulary, width, layers, data type
@@ -20,7 +20,7 @@ TYPES = {100: PLAIN, 101: PLAIN | BLOCKS}  # the blocks of version 100 were othe
 MAX_AXES = 4
 
 
-def read(data: memoryview) -> list[Span]:
+def read(data: Data) -> list[Span]:
     """Spans of all tensors that are not empty; raises ContainerFormatError."""
     cursor = Cursor(data, 0, len(data), "rwkv.cpp file")
     _, version, *_ = cursor.fields(HEADER)

@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, overload
 
 from nncodec.errors import ContainerFormatError
 from nncodec.tensors.dtypes import Dtype
@@ -43,6 +44,16 @@ class Span:
         return self.elements // self.cols
 
 
+class Data(Protocol):
+    """A file's bytes as the readers touch them: a memoryview, or a view that decodes on demand."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, at: int, /) -> int: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> bytes | memoryview: ...
+
+
 def broken(what: str) -> ContainerFormatError:
     """The error for a header that is at fault, to be raised."""
     return ContainerFormatError(f"{what}; the file is damaged or cut short: get another copy")
@@ -59,7 +70,7 @@ class Cursor:
     Reading beyond ``end`` raises ``ContainerFormatError``; nothing is copied before that check.
     """
 
-    def __init__(self, data: memoryview, at: int, end: int, where: str) -> None:
+    def __init__(self, data: Data, at: int, end: int, where: str) -> None:
         self.data, self.at, self.end, self.where = data, at, end, where
 
     @property
@@ -79,7 +90,7 @@ class Cursor:
         return bytes(self.data[start : start + size])
 
     def fields(self, layout: struct.Struct) -> tuple[int, ...]:
-        return layout.unpack_from(self.data, self.skip(layout.size))
+        return layout.unpack(self.take(layout.size))
 
     def text(self, size: int) -> str:
         try:

@@ -16,8 +16,8 @@ from nncodec.mixing import ONE, AdaptiveBit, clamp, squash, stretch, train
 
 CONTEXTS = 15
 INPUTS = CONTEXTS + 1  # the last is a constant
-LIMIT, RATE, WARM = 1023, 24, 4
-FIRST_WEIGHT = 14000  # of 65536
+LIMIT, RATE, WARM = 1023, 24, 32
+FIRST_WEIGHT = 5000  # of 65536
 MASK = (1 << 32) - 1
 
 
@@ -37,8 +37,8 @@ class Stage:
 
     def __init__(self, bits: Sequence[int]) -> None:
         self.masks = [(1 << b) - 1 for b in bits]
-        self.tables: list[defaultdict[int, list[AdaptiveBit]]] = [
-            defaultdict(lambda: [AdaptiveBit() for _ in range(16)]) for _ in bits
+        self.tables: list[defaultdict[int, defaultdict[int, AdaptiveBit]]] = [
+            defaultdict(lambda: defaultdict(AdaptiveBit)) for _ in bits
         ]
         self.lines = [self.tables[i][0] for i in range(CONTEXTS)]
         self.weights: defaultdict[tuple[str, int, int], list[int]] = defaultdict(

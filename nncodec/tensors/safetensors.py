@@ -1,17 +1,19 @@
 """Safetensors: u64 length of a JSON header, the header, the tensors.
 
 Source: the format section of github.com/huggingface/safetensors (README.md) and the limits of its
-reader. More lenient than that reader in one thing: bytes that belong to no tensor are allowed.
+reader. More lenient than that reader in two things: bytes that belong to no tensor are allowed,
+and so are several names for one range.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from typing import NoReturn, TypeGuard
 
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.layout import Cursor, Span, broken, check_disjoint, count_elements, shown
+from nncodec.tensors.layout import Cursor, Data, Span, broken, check_disjoint, count_elements, shown
 
 MAX_HEADER = 100_000_000  # the limit of the safetensors library
 MAX_DIGITS = 19  # of a number below 2^63; longer ones cost quadratic time to convert
@@ -20,44 +22,64 @@ FIELDS = ("dtype", "shape", "data_offsets")
 DTYPES = {
     name: Dtype[name]
     for name in (
-        *("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "BOOL"),
+        *("F64", "F32", "F16", "BF16", "C64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+        *("F8_E8M0", "F6_E2M3", "F6_E3M2", "F4", "BOOL"),
         *("I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"),
     )
 }  # fmt: skip
 
 
-def looks_like(data: memoryview) -> bool:
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its tensors: by name (dtype, shape, first byte, end), in its order."""
+
+    tensors: dict[str, tuple[str, tuple[int, ...], int, int]]
+    metadata: dict[str, str]
+
+
+def looks_like(data: Data) -> bool:
     """There is no magic; but the header starts with a brace, and its length fits."""
     if len(data) < LENGTH.size + 2 or data[LENGTH.size] != ord("{"):
         return False
-    (size,) = LENGTH.unpack_from(data)
+    (size,) = LENGTH.unpack(data[: LENGTH.size])
     return bool(size <= MAX_HEADER)
 
 
-def read(data: memoryview) -> list[Span]:
-    """Spans of all tensors that are not empty and of a known dtype; raises ContainerFormatError."""
+def read(data: Data) -> list[Span]:
+    """Spans of all tensors that are not empty and of a known dtype; raises ContainerFormatError.
+
+    Of tied tensors, which have one range, the first.
+    """
+    spans: dict[tuple[int, int], Span] = {}
+    for name, (dtype, shape, begin, end) in read_header(data).tensors.items():
+        if dtype in DTYPES and begin < end:
+            spans.setdefault((begin, end), Span(name, DTYPES[dtype], shape, begin, end))
+    return list(spans.values())
+
+
+def read_header(data: Data) -> Header:
+    """All tensors, also those that are empty or of no known dtype; raises ContainerFormatError."""
     cursor = Cursor(data, 0, len(data), "safetensors header")
     (size,) = cursor.fields(LENGTH)
     if size > MAX_HEADER:
         raise broken(f"safetensors header: {size} bytes are more than {MAX_HEADER}")
     header = _parse(cursor.text(size))
     start = cursor.at
-    spans, ranges = [], []
+    notes = header.pop("__metadata__", None)
+    tensors = {}
+    ranges = {}  # tied tensors may have one range, which counts once
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
         dtype, shape, (begin, end) = _entry(name, entry)
-        ranges.append((start + begin, start + end, name))
         elements = count_elements(shape, 8 * len(data))
-        known = DTYPES.get(dtype)
-        if known is None:  # its tensor stays bytes
-            continue
-        if known.size(elements) != end - begin:
+        known = DTYPES.get(dtype)  # a tensor of any other dtype stays bytes
+        if known and known.size(elements) != end - begin:
             raise broken(f"{shown(name)}: {elements} x {dtype} are not {end - begin} bytes")
-        if elements:
-            spans.append(Span(name, known, tuple(shape), start + begin, start + end))
-    check_disjoint(ranges, len(data))
-    return spans
+        place = start + begin, start + end
+        ranges[place] = name
+        tensors[name] = dtype, tuple(shape), *place
+    check_disjoint(((*place, name) for place, name in ranges.items()), len(data))
+    pairs = notes.items() if isinstance(notes, dict) else ()
+    return Header(tensors, {k: v for k, v in pairs if isinstance(v, str)})
 
 
 def _parse(text: str) -> dict[str, object]:

@@ -22,6 +22,8 @@ DTYPES = {  # by the class of a typed storage, or by the dtype of a tensor on an
     "torch.QInt8Storage": Dtype.I8, "torch.QUInt8Storage": Dtype.U8,
     "torch.QInt32Storage": Dtype.I32,
     "torch.float8_e4m3fn": Dtype.F8_E4M3, "torch.float8_e5m2": Dtype.F8_E5M2,
+    "torch.float8_e4m3fnuz": Dtype.F8_E4M3FNUZ, "torch.float8_e5m2fnuz": Dtype.F8_E5M2FNUZ,
+    "torch.float8_e8m0fnu": Dtype.F8_E8M0, "torch.ComplexFloatStorage": Dtype.C64,
     "torch.uint16": Dtype.U16, "torch.uint32": Dtype.U32, "torch.uint64": Dtype.U64,
 }  # fmt: skip
 
@@ -110,12 +112,20 @@ def _sizes(values: tuple[object, ...]) -> bool:
 
 
 def name_views(root: object) -> None:
-    """Give each tensor below ``root`` the first path that leads to it, keys joined by dots.
+    """Give each tensor below ``root`` the first path that leads to it, keys joined by dots."""
+    names: set[str] = set()
+    for name, view in paths(root):
+        if not view.name and name not in names:
+            view.name = name
+            names.add(name)
+
+
+def paths(root: object) -> Iterator[tuple[str, View]]:
+    """Every tensor below ``root`` and the paths that lead to it, one or more, none empty.
 
     Each node is visited once and paths are bounded, so shared or circular parts cost nothing.
     """
     seen: set[int] = set()
-    names: set[str] = {""}
     stack: list[tuple[str, Iterator[tuple[object, object]]]] = [("", iter([(None, root)]))]
     while stack:
         path, items = stack[-1]
@@ -123,9 +133,8 @@ def name_views(root: object) -> None:
             name = _join(path, key)
             if name is None:
                 continue
-            if isinstance(value, View) and not value.name and name not in names:
-                value.name = name
-                names.add(name)
+            if isinstance(value, View) and name:
+                yield name, value
             if isinstance(value, (Node, tuple)) and id(value) not in seen:
                 seen.add(id(value))
                 below = value.items if isinstance(value, Node) else enumerate(value)

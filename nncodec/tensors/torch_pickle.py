@@ -27,9 +27,16 @@ MAX_LINE = 1024  # of a module and a name
 
 def read_pickle(data: bytes) -> tuple[list[Storage], list[View]]:
     """Storages and tensors in the order of the pickle; raises ContainerFormatError."""
+    storages, views, root = read_objects(data)
+    name_views(root)
+    return storages, views
+
+
+def read_objects(data: bytes) -> tuple[list[Storage], list[View], object]:
+    """Storages and tensors, and the object that the pickle is; raises ContainerFormatError."""
     machine = _Machine()
-    name_views(machine.run(data))
-    return list(machine.storages.values()), machine.views
+    root = machine.run(data)
+    return list(machine.storages.values()), machine.views, root
 
 
 class _ShortLines(io.BytesIO):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.layout import Span, broken, shown
+from nncodec.tensors.layout import Data, Span, broken, shown
 from nncodec.tensors.torch_objects import Storage, View
 from nncodec.tensors.torch_pickle import read_pickle
 from nncodec.tensors.zip_members import Member
@@ -22,11 +22,26 @@ def is_torch(members: Sequence[Member]) -> bool:
     return any(m.name.endswith(PICKLE) for m in members)
 
 
-def read(data: memoryview, members: Sequence[Member]) -> list[Span]:
+def read(data: Data, members: Sequence[Member]) -> list[Span]:
     """Spans of all stored, not empty storages of a known dtype; raises ContainerFormatError.
 
     Tensors are called by their path in the pickle; other rows by member and first byte.
     """
+    storages, views = read_pickle(pickle_of(data, members))
+    on: dict[str, list[View]] = {storage.key: [] for storage in storages}
+    for view in views:
+        on[view.storage.key].append(view)
+    homes = storage_members(storages, members)
+    return [
+        span
+        for storage in storages
+        if homes[storage.key].stored
+        for span in _cut(storage, on[storage.key], homes[storage.key])
+    ]
+
+
+def pickle_of(data: Data, members: Sequence[Member]) -> bytes:
+    """The pickle that describes the tensors, never to be unpickled."""
     by_name = {m.name: m for m in members}
     pickle, *more = (m for m in members if m.name.endswith(PICKLE))
     if more or not pickle.stored:
@@ -35,25 +50,27 @@ def read(data: memoryview, members: Sequence[Member]) -> list[Span]:
     order = by_name.get(prefix + "byteorder")
     if order and bytes(data[order.begin : order.end]) != b"little":
         raise broken("torch zip: the byte order is not little")
-    storages, views = read_pickle(bytes(data[pickle.begin : pickle.end]))
-    on: dict[str, list[View]] = {storage.key: [] for storage in storages}
-    for view in views:
-        on[view.storage.key].append(view)
-    spans = []
+    return bytes(data[pickle.begin : pickle.end])
+
+
+def storage_members(storages: Sequence[Storage], members: Sequence[Member]) -> dict[str, Member]:
+    """Where each storage lies, by its key; raises ContainerFormatError."""
+    by_name = {m.name: m for m in members}
+    prefix = next(m.name for m in members if m.name.endswith(PICKLE)).removesuffix("data.pkl")
+    homes = {}
     for storage in storages:
         member = by_name.get(f"{prefix}data/{storage.key}")
         if member is None:
             raise broken(f"torch zip: no member holds the storage {shown(storage.key)}")
-        if member.stored:
-            spans += _cut(storage, on[storage.key], member)
-    return spans
+        size = member.end - member.begin
+        if member.stored and storage.size not in (size, None):
+            raise broken(f"torch zip: {size} bytes are not {storage.elements} of {storage.kind}")
+        homes[storage.key] = member
+    return homes
 
 
 def _cut(storage: Storage, views: list[View], member: Member) -> list[Span]:
     """Disjoint spans of one storage: its dense tensors, then rows for what lies between them."""
-    size = member.end - member.begin
-    if storage.size not in (size, None):
-        raise broken(f"torch zip: {size} bytes are not {storage.elements} of {storage.kind}")
     dense = [span for view in views if (span := _dense(view, member))]
     spans: list[Span] = []
     at = member.begin

@@ -2,7 +2,8 @@
 
 The exact engine of the byte Transformer reads the stream of ``symbols.py`` one byte at a time, in
 both directions, so that whoever decodes makes the same predictions. Only the first symbol of a
-weight (a float's exponent, an integer's upper nibble) has the input; the rest is coded as ever.
+weight (a float's exponent, an integer's upper bits) has the input; the rest is coded as ever, and
+so are whole planes that the network does not read (``symbols.is_read``).
 docs/weights-transformer.md says what it brings, and why archives do not use it.
 """
 
@@ -18,11 +19,13 @@ from nncodec.lanes import Engine, bit_tree
 from nncodec.mixing import stretch
 from nncodec.tensors import model
 from nncodec.tensors.items import Item
-from nncodec.tensors.model import Cut, Place, TensorRun
+from nncodec.tensors.model import TensorRun
 from nncodec.tensors.nibbles import CONTEXTS, BitCoder, Stage
+from nncodec.tensors.parts import Cut, Place
 from nncodec.tensors.symbols import (
     ROW_MARK,
     first_symbol,
+    is_read,
     leaves,
     scale_class,
     symbol_byte,
@@ -37,45 +40,57 @@ class NetworkStage(Stage):
 
     first_weights = (*[CONTEXT_WEIGHT] * CONTEXTS, 0, NETWORK_WEIGHT)
 
-    def __init__(self, bits: Sequence[int]) -> None:
-        super().__init__(bits)
-        self.tree = bit_tree([1] * 16)
+    tree: list[int]  # of the leaves' counts, set before a weight is coded
 
     def others(self, node: int) -> list[int]:
         return [stretch((self.tree[2 * node + 1] << 16) // self.tree[node])]
 
 
+def led_by_network(stage: Stage) -> NetworkStage:
+    """With the same contexts as ``stage``, and nothing learned."""
+    return NetworkStage([mask.bit_length() for mask in stage.masks])
+
+
 class TransformerRun(TensorRun):
     """A chunk on its way through the coder, with a network that reads along.
 
-    The network starts anew with every item: one tensor says little about another.
+    The network starts anew with every plane that it reads: one tensor says little about another.
+    Planes that it does not read are coded by the stages of ``TensorRun``.
     """
 
-    def __init__(self, coder: BitCoder, data: bytearray, engine: Engine) -> None:
-        super().__init__(coder, data)
+    def __init__(self, coder: BitCoder, engine: Engine) -> None:
+        super().__init__(coder)
         self.engine = engine
-        self.network = NetworkStage([mask.bit_length() for mask in self.symbols.masks])
-        self.symbols = self.network
+        self.plain = self.floats.symbols, self.integers.high
+        self.led = led_by_network(self.floats.symbols), led_by_network(self.integers.high)
 
-    def item(self, item: Item) -> None:
-        self.state = self.engine.start()
-        self.at_start = True
-        super().item(item)
+    def code_row(self, row: int) -> None:
+        if row == 0:  # all is known of the plane but its elements
+            self.begin_network()
+        super().code_row(row)
 
-    def symbol_contexts(
-        self, p: Place, up: Cut, up_left: Cut, up_right: Cut, expected: int
-    ) -> tuple[int, ...]:
-        """Called once a weight, before anything of it is coded: the network goes one weight on."""
-        floating = self.exponent_bits > 0
+    def begin_network(self) -> None:
+        self.reads = is_read(self)
+        self.floats.symbols, self.integers.high = self.led if self.reads else self.plain
+        if self.reads:
+            self.state, self.at_start = self.engine.start(), True
+
+    def code_element(self, known: Cut, p: Place) -> Cut:
+        if self.reads:
+            self.read_on(p)
+        return super().code_element(known, p)
+
+    def read_on(self, p: Place) -> None:
+        """Before anything of a weight is coded: the network goes one weight on."""
         if self.at_start:
             tokens = [BEGIN_OF_BLOCK, ROW_MARK]
             self.at_start = False
         else:
-            symbol, scale = first_symbol(self.left, floating), scale_class(p.scale, floating)
-            tokens = [symbol_byte(symbol, scale)] + [ROW_MARK] * p.row_start
+            symbol = first_symbol(self.around.left, self.is_float)
+            tokens = [symbol_byte(symbol, scale_class(p.scale, self.is_float))]
+            tokens += [ROW_MARK] * p.row_start
         counts = self.state.advance(np.array([tokens]))[0, -1]
-        self.network.tree = bit_tree(leaves(counts, floating).tolist())
-        return super().symbol_contexts(p, up, up_left, up_right, expected)
+        self.led[not self.is_float].tree = bit_tree(leaves(counts, self.is_float).tolist())
 
 
 def encode(items: Sequence[Item], chunk: bytes, engine: Engine) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from nncodec.tensors.layout import Cursor, broken, check_disjoint, shown
+from nncodec.tensors.layout import Cursor, Data, broken, check_disjoint, shown
 
 MAGIC = b"PK\x03\x04"
 LOCAL = struct.Struct("<4s2xHH8xIIHH")  # flags, method, sizes, lengths of name and extra field
@@ -39,7 +39,7 @@ class Member:
     stored: bool  # neither compressed nor encrypted
 
 
-def read_members(data: memoryview) -> list[Member]:
+def read_members(data: Data) -> list[Member]:
     """All members in the directory's order, each name once; raises ContainerFormatError."""
     end = _find_end(data)
     entries, size, start = _directory(data, end)
@@ -62,7 +62,7 @@ def read_members(data: memoryview) -> list[Member]:
     return list(members.values())
 
 
-def _find_end(data: memoryview) -> int:
+def _find_end(data: Data) -> int:
     """Where the last record starts whose comment ends with the data."""
     base = max(0, len(data) - END.size - MAX16)
     tail = bytes(data[base:])
@@ -76,9 +76,9 @@ def _find_end(data: memoryview) -> int:
     raise broken("zip: no end of a central directory")
 
 
-def _directory(data: memoryview, end: int) -> tuple[int, int, int]:
+def _directory(data: Data, end: int) -> tuple[int, int, int]:
     """Entries, bytes and offset of the central directory, from END or END64."""
-    _, disk, first, here, entries, size, start, _ = END.unpack_from(data, end)
+    _, disk, first, here, entries, size, start, _ = END.unpack(data[end : end + END.size])
     if MAX16 in (disk, first, here, entries) or MAX32 in (size, start):
         at = end - LOCATOR.size
         if at < 0 or data[at : at + 4] != LOCATOR_MAGIC:
@@ -86,16 +86,18 @@ def _directory(data: memoryview, end: int) -> tuple[int, int, int]:
         (wide,) = Cursor(data, at + 8, end, "zip64 locator").fields(U64)
         if wide + END64.size > at or data[wide : wide + 4] != END64_MAGIC:
             raise broken(f"zip: no zip64 end of a directory at {wide}")
-        _, disk, first, here, entries, size, start = END64.unpack_from(data, wide)
+        _, disk, first, here, entries, size, start = END64.unpack(data[wide : wide + END64.size])
     if disk or first or here != entries:
         raise broken("zip: the archive has several disks")
     return entries, size, start
 
 
-def _read_entry(data: memoryview, cursor: Cursor, limit: int) -> tuple[int, Member]:
+def _read_entry(data: Data, cursor: Cursor, limit: int) -> tuple[int, Member]:
     """The next entry: where its local header starts, and its member, which ends before limit."""
-    at = cursor.skip(CENTRAL.size)
-    magic, flags, method, packed, size, *lengths, disk, offset = CENTRAL.unpack_from(data, at)
+    at = cursor.at
+    magic, flags, method, packed, size, *lengths, disk, offset = CENTRAL.unpack(
+        cursor.take(CENTRAL.size)
+    )
     name, extra, _ = (cursor.take(length) for length in lengths)
     try:
         title = name.decode("utf-8" if flags & FLAG_UTF8 else "cp437")
@@ -106,8 +108,8 @@ def _read_entry(data: memoryview, cursor: Cursor, limit: int) -> tuple[int, Memb
         raise broken(f"{where}: no entry of a directory of one disk")
     size, packed, offset = _widen(extra, (size, packed, offset), where)
     local = Cursor(data, offset, limit, where)
-    magic, flags_too, method_too, packed_too, size_too, *lengths = LOCAL.unpack_from(
-        data, local.skip(LOCAL.size)
+    magic, flags_too, method_too, packed_too, size_too, *lengths = LOCAL.unpack(
+        local.take(LOCAL.size)
     )
     name_too, extra = (local.take(length) for length in lengths)
     same = (magic, name_too, method_too) == (MAGIC, name, method)

@@ -2,6 +2,8 @@
 // machine, parallel against stepwise, threads, fork, blocks coded by one and decoded by another, with
 // and without context mixing, and by context models alone. No Python: what is wrong here is wrong in
 // C++. AMX runs on emulated tiles where built so.
+#include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -11,9 +13,12 @@
 #include <vector>
 
 #include "../../nncodec/csrc/block_coder.h"
+#include "../../nncodec/csrc/delta_coder.h"
 #include "../../nncodec/csrc/engine.h"
+#include "../../nncodec/csrc/field_coder.h"
 #include "../../nncodec/csrc/range_coder.h"
 #include "../../nncodec/csrc/tensor_coder.h"
+#include "../../nncodec/csrc/trellis_states.h"
 
 using namespace nncodec;
 
@@ -160,43 +165,187 @@ bool blocks_travel(const Model& model) {
   return true;
 }
 
-// Tensors of every kind, with values from a few and from all: the same payload by every instruction
-// set, the same bytes back, and damage that does no more than throw.
+std::size_t total_bytes(const std::vector<TensorItem>& items) {
+  std::size_t size = 0;
+  for (const TensorItem& item : items) size += static_cast<std::size_t>(item_bytes(item));
+  return size;
+}
+
+// The same payload by every instruction set, the same bytes back, and damage that does no more than
+// throw.
+bool chunk_travels(const std::vector<TensorItem>& items, const std::vector<uint8_t>& chunk) {
+  const std::vector<uint8_t> payload = encode_tensors(items, chunk.data(), chunk.size(), "portable");
+  for (const std::string& isa : available_isas()) {
+    if (encode_tensors(items, chunk.data(), chunk.size(), isa) != payload) return false;
+    if (decode_tensors(items, payload.data(), payload.size(), isa) != chunk) return false;
+  }
+  for (int i = 0; i < 20; ++i) {
+    std::vector<uint8_t> broken = payload;
+    const int most = static_cast<int>(broken.size()) - 1;
+    broken[static_cast<std::size_t>(draw(0, i % 2 ? most : std::min(most, 8)))] ^=
+        static_cast<uint8_t>(draw(1, 255));
+    broken.resize(broken.size() - static_cast<std::size_t>(draw(0, std::min(most, 3))));
+    try {
+      decode_tensors(items, broken.data(), broken.size(), "portable");
+    } catch (const PayloadError&) {
+    }
+  }
+  return true;
+}
+
+// Items that are seen as something else: packed codes with two's complement or an offset, small values,
+// trellis indices, floats on a grid, and many zeros.
+bool views_travel() {
+  std::vector<uint8_t> packed(4096), small(1024), pruned(2048), integers(8192), floats;
+  for (const int zero : {0, 8}) {
+    const auto code = [zero] { return (draw(-3, 3) + draw(-4, 4) + zero) & 15; };
+    for (uint8_t& byte : packed) byte = static_cast<uint8_t>(code() | code() << 4);
+    if (!chunk_travels({{TensorKind::kUInt8, 1, 64, 64}}, packed)) return false;
+    if (!chunk_travels({{TensorKind::kInt8, 1, 16, 256}}, packed)) return false;
+  }
+  for (uint8_t& byte : small) byte = static_cast<uint8_t>(draw(-8, 7));
+  for (uint8_t& byte : pruned) byte = static_cast<uint8_t>(draw(0, 2) ? 0 : draw(-128, 127));
+  for (int row = 0; row < 16; ++row) {
+    for (std::size_t col = 0, state = 0; col < 256; ++col) {
+      const int k = draw(0, state & 1 ? 9 : 3) ? draw(-1, 1) : 2 * draw(-3, 3);
+      const auto index = static_cast<uint16_t>(k);
+      integers[(static_cast<std::size_t>(row) * 256 + col) * 2] = static_cast<uint8_t>(index);
+      integers[(static_cast<std::size_t>(row) * 256 + col) * 2 + 1] = static_cast<uint8_t>(index >> 8);
+      state = next_state(4, static_cast<uint32_t>(state), index & 1u);
+    }
+  }
+  for (int i = 0; i < 8 * 64; ++i) {
+    const float value = 0.37f * static_cast<float>(i / 64 + 1) * static_cast<float>(i % 64 ? draw(-30, 30) : 127);
+    const auto bits = std::bit_cast<uint32_t>(value + 0.0f);
+    for (int shift = 0; shift < 32; shift += 8) floats.push_back(static_cast<uint8_t>(bits >> shift));
+  }
+  return chunk_travels({{TensorKind::kInt8, 1, 32, 32}}, small) &&
+         chunk_travels({{TensorKind::kInt8, 2, 32, 64}}, pruned) &&
+         chunk_travels({{TensorKind::kBFloat16, 2, 16, 64}}, pruned) &&
+         chunk_travels({{TensorKind::kInt16, 3, 16, 256}}, integers) &&
+         chunk_travels({{TensorKind::kInt8, 3, 32, 256}}, integers) &&
+         chunk_travels({{TensorKind::kFloat32, 4, 8, 64}}, floats) &&
+         chunk_travels({{TensorKind::kFloat16, 4, 2, 512}}, floats);
+}
+
+// Tensors of every kind, with values from a few and from all.
 bool tensors_travel() {
   const std::vector<TensorItem> items = {
       {TensorKind::kFloat32, 1, 7, 9},     {TensorKind::kBytes, 0, 1, 5},
       {TensorKind::kFloat16, 2, 5, 11},    {TensorKind::kBFloat16, 3, 1, 40},
       {TensorKind::kFloat8E4M3, 4, 9, 6},  {TensorKind::kFloat8E5M2, 5, 6, 1},
       {TensorKind::kInt8, 6, 8, 8},        {TensorKind::kUInt8, 7, 3, 20},
-      {TensorKind::kFloat32, 255, 1, 1},
+      {TensorKind::kInt16, 8, 5, 12},      {TensorKind::kQ4_0, 9, 2, 3},
+      {TensorKind::kQ4_1, 9, 1, 2},        {TensorKind::kQ5_0, 9, 3, 1},
+      {TensorKind::kQ5_1, 9, 2, 2},        {TensorKind::kQ8_0, 9, 2, 2},
+      {TensorKind::kQ4_K, 9, 1, 2},        {TensorKind::kQ5_K, 9, 2, 1},
+      {TensorKind::kQ6_K, 9, 1, 1},        {TensorKind::kFloat32, 255, 1, 1},
   };
-  std::size_t size = 0;
-  for (const TensorItem& item : items) size += static_cast<std::size_t>(item_bytes(item));
   for (int most : {0, 3, 255}) {
-    std::vector<uint8_t> chunk(size);
+    std::vector<uint8_t> chunk(total_bytes(items));
     for (uint8_t& byte : chunk) byte = static_cast<uint8_t>(draw(0, most));
-    const std::vector<uint8_t> payload = encode_tensors(items, chunk.data(), size, "portable");
-    for (const std::string& isa : available_isas()) {
-      if (encode_tensors(items, chunk.data(), size, isa) != payload) return false;
-      if (decode_tensors(items, payload.data(), payload.size(), isa) != chunk) return false;
-    }
-    for (int i = 0; i < 20; ++i) {
-      std::vector<uint8_t> broken = payload;
-      broken[static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1))] ^= 0x55;
-      broken.resize(broken.size() - static_cast<std::size_t>(draw(0, 3)));
-      try {
-        decode_tensors(items, broken.data(), broken.size(), "portable");
-      } catch (const PayloadError&) {
-      }
-    }
+    if (!chunk_travels(items, chunk)) return false;
   }
+  if (!views_travel()) return false;
   for (const TensorItem& item : {TensorItem{TensorKind::kInt8, 0, 0, 4},
                                  TensorItem{TensorKind::kFloat32, 0, kMaxChunk, kMaxChunk},
+                                 TensorItem{TensorKind::kQ4_0, 0, kMaxChunk / 18, 2},
+                                 TensorItem{TensorKind::kQ6_K, 0, 1, kMaxChunk / 209},
                                  TensorItem{static_cast<TensorKind>(99), 0, 1, 1}}) {
     try {
       item_bytes(item);
       return false;
     } catch (const std::invalid_argument&) {
+    }
+  }
+  return true;
+}
+
+using Items = std::vector<TensorItem>;
+
+std::vector<uint8_t> decoded_fields(const Items& items, const std::vector<uint8_t>& payload,
+                                    const std::string& isa) {
+  std::vector<uint8_t> chunk(field_bytes(items));
+  decode_fields(items, payload.data(), payload.size(), chunk.data(), isa);
+  return chunk;
+}
+
+// The fast coder: rows of few and of many columns, repeated, constant, of noise; and damage.
+bool fields_travel() {
+  for (int round = 0; round < 12; ++round) {
+    Items items;
+    std::vector<uint8_t> chunk;
+    for (int kind : {2, 0, 3, 4, 5, 6, 7, 8, 2, 4}) {
+      const int cols = draw(0, 3) ? draw(1, 200) : draw(1, 6000);
+      const TensorItem item = {static_cast<TensorKind>(kind), 0, draw(1, 30), cols};
+      const auto bytes = static_cast<std::size_t>(item_bytes(item));
+      const auto period = static_cast<std::size_t>(draw(0, 2) ? 1 << 30 : item_bytes(item) / item.rows);
+      const int most = draw(0, 2) * 127 + 1, least = draw(0, 1) * 32;
+      const std::size_t begin = chunk.size();
+      for (std::size_t i = 0; i < bytes; ++i) {
+        const int fresh = draw(0, i % 4 == 3 ? most : 255) | least;
+        chunk.push_back(i < period ? static_cast<uint8_t>(fresh) : chunk[begin + i - period]);
+      }
+      items.push_back(item);
+    }
+    const std::vector<uint8_t> payload = encode_fields(items, chunk.data(), chunk.size(), "portable");
+    for (const std::string& isa : available_isas()) {
+      if (encode_fields(items, chunk.data(), chunk.size(), isa) != payload) return false;
+      if (decoded_fields(items, payload, isa) != chunk) return false;
+    }
+    for (int i = 0; i < 60; ++i) {
+      std::vector<uint8_t> broken = payload;
+      const int last = static_cast<int>(broken.size()) - 1;
+      const int at = draw(0, i % 2 ? std::min(200, last) : last);  // the plan is at the start
+      broken[static_cast<std::size_t>(at)] ^= static_cast<uint8_t>(1 << draw(0, 7));
+      broken.resize(broken.size() - static_cast<std::size_t>(draw(0, 3)));
+      for (const std::string& isa : available_isas()) {
+        try {
+          decoded_fields(items, broken, isa);
+        } catch (const PayloadError&) {
+        }
+      }
+    }
+  }
+  return true;
+}
+
+// Numbers near those of a base, far from them, and any bits; payloads that are damaged, and any bytes.
+bool deltas_travel() {
+  const std::vector<DeltaItem> items = {
+      {{TensorKind::kFloat32, 1, 27, 19}, DeltaMode::kMoved},   {{TensorKind::kBytes, 0, 1, 5}, DeltaMode::kGiven},
+      {{TensorKind::kFloat16, 2, 5, 11}, DeltaMode::kMoved},    {{TensorKind::kBFloat16, 3, 40, 20}, DeltaMode::kMoved},
+      {{TensorKind::kFloat8E4M3, 4, 9, 6}, DeltaMode::kMoved},  {{TensorKind::kFloat8E5M2, 5, 6, 1}, DeltaMode::kGiven},
+      {{TensorKind::kBytes, 0, 1, 300}, DeltaMode::kEqual},     {{TensorKind::kInt8, 6, 18, 18}, DeltaMode::kMoved},
+      {{TensorKind::kUInt8, 7, 3, 20}, DeltaMode::kGiven},      {{TensorKind::kFloat32, 255, 1, 1}, DeltaMode::kMoved},
+  };
+  std::size_t size = 0, equal = 0;
+  for (const DeltaItem& item : items) {
+    if (item.mode == DeltaMode::kEqual) equal = size;
+    size += static_cast<std::size_t>(item_bytes(item.tensor));
+  }
+  for (int most : {0, 1, 9, 255}) {
+    std::vector<uint8_t> base(size), chunk(size);
+    for (uint8_t& byte : base) byte = static_cast<uint8_t>(draw(0, 255));
+    for (std::size_t i = 0; i < size; ++i) {
+      chunk[i] = i >= equal && i < equal + 300 ? base[i] : static_cast<uint8_t>(base[i] ^ draw(0, most));
+    }
+    const std::vector<uint8_t> payload = encode_deltas(items, base.data(), chunk.data(), size, "portable");
+    for (const std::string& isa : available_isas()) {
+      if (encode_deltas(items, base.data(), chunk.data(), size, isa) != payload) return false;
+      if (decode_deltas(items, base.data(), size, payload.data(), payload.size(), isa) != chunk) return false;
+    }
+    for (int i = 0; i < 20; ++i) {
+      std::vector<uint8_t> broken = payload;
+      broken[static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1))] ^= 0x55;
+      if (i % 4 == 0) {
+        for (uint8_t& byte : broken) byte = static_cast<uint8_t>(draw(0, 255));
+      }
+      broken.resize(broken.size() - static_cast<std::size_t>(draw(0, 3)));
+      try {
+        decode_deltas(items, base.data(), size, broken.data(), broken.size(), "portable");
+      } catch (const PayloadError&) {
+      }
     }
   }
   return true;
@@ -216,6 +365,8 @@ int main(int argc, char** argv) {
       random_model(64, 1, 3, 10, 70, {70}),
   };
   if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
+  if (!fields_travel()) return std::puts("fields do not travel"), 1;
+  if (!deltas_travel()) return std::puts("deltas do not travel"), 1;
   for (const Model& model : models) {
     if (!blocks_travel(model)) return std::puts("a block does not travel"), 1;
     for (int lanes : {1, 3, 17, 40}) {

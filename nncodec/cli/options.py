@@ -1,0 +1,52 @@
+"""Options that several commands have, with their help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from nncodec.levels import LEVELS
+
+# typer evaluates these at run time, so they keep Optional, which every supported Python accepts.
+Files = Annotated[Optional[list[str]], typer.Argument(help="Files; - or none is stdin.")]
+Output = Annotated[Optional[str], typer.Option("-o", "--output", help="Write to this file.")]
+Stdout = Annotated[bool, typer.Option("-c", "--stdout", help="Write to standard output.")]
+Keep = Annotated[bool, typer.Option("-k", "--keep", help="Keep the input (the default).")]
+Remove = Annotated[bool, typer.Option("--rm", help="Remove the input once the output is verified.")]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite; compress .nnc again.")]
+Model = Annotated[
+    Optional[str],
+    typer.Option(
+        "-m",
+        "--model",
+        envvar="NNCODEC_MODEL",
+        help="A model's name or folder, instead of the level's.",
+    ),
+]
+Level = Annotated[
+    int,
+    typer.Option(
+        "-l",
+        "--level",
+        min=min(LEVELS),
+        max=max(LEVELS),
+        help="-1 (fastest, context models alone) to -9 (smallest); -6 is the default.",
+    ),
+]
+OtherModel = Annotated[
+    Optional[str],
+    typer.Option("-m", "--model", help="A model outside the search path: its folder."),
+]
+BaseFile = Annotated[
+    Optional[str],
+    typer.Option("--base", help="The file of tensors that this one was made from: keep it."),
+]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "-T", "--threads", envvar="NNCODEC_THREADS", min=0, max=1024, help="0: all cores."
+    ),
+]
+Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="No summary, no bar.")]
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]
