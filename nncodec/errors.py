@@ -45,6 +45,10 @@ class TensorNotFoundError(NNCodecError, KeyError):
     __str__ = Exception.__str__  # KeyError would put the message in quotes
 
 
+class UnreadTensorError(NNCodecError, ValueError):
+    """A tensor is not of the kind that the Transformer over weights reads; leave it out."""
+
+
 class UnsupportedDtypeError(NNCodecError, TypeError):
     """The framework that was asked for has no such dtype here; the bytes can still be had."""
 

@@ -191,8 +191,9 @@ def code_mixed(
 
 
 def bit_tree(counts: list[int]) -> list[int]:
-    """256 counts as the sums of a binary tree: node 1 is all, node n's children 2n and 2n + 1."""
-    sums = [0] * 256 + counts
-    for node in range(255, 0, -1):
+    """A power of two of counts as the sums of a binary tree: node 1 is all, node n's children
+    2n and 2n + 1."""
+    sums = [0] * len(counts) + counts
+    for node in range(len(counts) - 1, 0, -1):
         sums[node] = sums[2 * node] + sums[2 * node + 1]
     return sums

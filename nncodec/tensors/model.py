@@ -8,7 +8,7 @@ the other elements of the same scale were. Integers only. docs/weights.md has th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -39,22 +39,25 @@ from nncodec.tensors.zeros import SHARE, ZeroCoder, ZeroPlace
 COLUMNS = 1 << 16
 
 
-def encode(items: Sequence[Item], chunk: bytes) -> bytes:
-    """The payload of ``chunk``, which holds the items one after the other."""
+def encode(items: Sequence[Item], chunk: bytes, new_run: NewRun | None = None) -> bytes:
+    """The payload of ``chunk``, which holds the items one after the other.
+
+    ``new_run`` makes another model than ``TensorRun``; decoding needs the same.
+    """
     if sum(item.size for item in items) != len(chunk):
         raise ValueError("the tensors do not fill the chunk")
     coder = Encoding()
-    run, begin = TensorRun(coder), 0
+    run, begin = (new_run or TensorRun)(coder), 0
     for item in items:
         run.item(item, chunk[begin : begin + item.size])
         begin += item.size
     return coder.coder.finish()
 
 
-def decode(items: Sequence[Item], payload: bytes) -> bytes:
+def decode(items: Sequence[Item], payload: bytes, new_run: NewRun | None = None) -> bytes:
     """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
     coder = Decoding(payload)
-    run = TensorRun(coder)
+    run = (new_run or TensorRun)(coder)
     chunk = b"".join([run.item(item, b"") for item in items])
     coder.coder.finish()
     return chunk
@@ -205,6 +208,9 @@ class TensorRun:
         sign = self.zero_sign.coded(self.coder, known.sign, 255)
         return self.cut(sign << (self.plane.layout.mantissa + self.plane.layout.exponent))
 
+    def code_element(self, known: Cut, p: Place) -> Cut:
+        return (self.floats if self.is_float else self.integers).code(known, p, self.around)
+
     def begin_group(self, row: int, col: int) -> Group:
         plane = self.plane
         group = Group(plane, min(plane.group, plane.cols - col))
@@ -269,7 +275,7 @@ class TensorRun:
                 group.add(zero)
                 self.matches.end(at, (zero, a.left, a.left2))
                 continue  # neighbours and scales are those of elements other than zero
-            c = (self.floats if self.is_float else self.integers).code(known, p, a)
+            c = self.code_element(known, p)
             self.store(at, c)
             if self.is_float:
                 size = self.floats.magnitude(c)
@@ -291,3 +297,6 @@ class TensorRun:
             a.left3, a.left2, a.left = a.left2, a.left, c
             self.matches.end(at, (a.left, a.left2, a.left3))
         self.zeros.end_row()
+
+
+NewRun = Callable[[BitCoder], TensorRun]

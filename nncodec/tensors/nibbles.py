@@ -33,6 +33,8 @@ class BitCoder(Protocol):
 class Stage:
     """One kind of symbol: its tables of ``2**bits`` lines a context, and its weights."""
 
+    first_weights = (FIRST_WEIGHT,) * INPUTS
+
     def __init__(self, bits: Sequence[int]) -> None:
         self.masks = [(1 << b) - 1 for b in bits]
         self.tables: list[defaultdict[int, defaultdict[int, AdaptiveBit]]] = [
@@ -40,7 +42,7 @@ class Stage:
         ]
         self.lines = [self.tables[i][0] for i in range(CONTEXTS)]
         self.weights: defaultdict[tuple[str, int, int], list[int]] = defaultdict(
-            lambda: [FIRST_WEIGHT] * INPUTS
+            lambda: list(self.first_weights)
         )
         self.seen: defaultdict[tuple[int, int], int] = defaultdict(int)
 
@@ -49,12 +51,16 @@ class Stage:
         for i, (index, mask) in enumerate(zip(contexts, self.masks, strict=True)):
             self.lines[i] = self.tables[i][index & mask]
 
+    def others(self, _node: int) -> list[int]:
+        """Logits that come from elsewhere, one a weight beyond the ``INPUTS``."""
+        return []
+
     def code(self, coder: BitCoder, nibble: int, bits: int, set_a: int, set_b: int) -> int:
         """Code ``bits`` bits, high first. ``set_a``, ``set_b`` choose the mixers' weights."""
         node = 1
         for depth in range(bits):
             learners = [line[node] for line in self.lines]
-            x = [stretch(learner.p16()) for learner in learners] + [256]
+            x = [stretch(learner.p16()) for learner in learners] + [256] + self.others(node)
             weights = self.weights["a", set_a, node], self.weights["b", set_b, depth]
             logits = [clamp(dot(x, w), MOST) for w in weights]
             bit = coder.code(nibble >> (bits - 1 - depth) & 1, squash(sum(logits) >> 1))
