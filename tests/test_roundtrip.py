@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nncodec
-from nncodec import blocks, codec, container
+from nncodec import blocks, codec, container, frames
 from nncodec import lanes as lane_coding
 from nncodec.blocks import DEFAULT_TABLE_BITS, LANE_BYTES, Geometry
 from nncodec.codec import Codec, decompress_stream
@@ -40,7 +40,7 @@ def round_trip(data: bytes, codec: Codec | None = None) -> nncodec.api.ArchiveIn
 def small_blocks(size: int = 1 << 24, prefix: int = 1024) -> Iterator[None]:
     """Sizes at which little data meets every path."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (blocks, codec, container):
+        for module in (blocks, codec, container, frames):
             patch.setattr(module, "BLOCK_SIZE", size)
         patch.setattr(blocks, "PREFIX_BYTES", prefix)
         yield
