@@ -51,7 +51,7 @@ def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> bytes:
     return Frame(row.size, row.size, (row,), base_id=base_id).pack() + payload
 
 
-def stored_frame(data: Bytes, base_id: bytes | None) -> Frame:
+def stored_frame(data: Bytes, base_id: bytes | None = None) -> Frame:
     """The header of (n,) ``data`` in as few blocks as possible; the payloads are the data."""
     blocks = [data[begin : begin + BLOCK_SIZE] for begin in range(0, len(data), BLOCK_SIZE)]
     rows = tuple(Block(Kind.STORED, len(b), len(b), xxh64(b)) for b in blocks)

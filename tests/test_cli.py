@@ -383,7 +383,7 @@ def test_info(tmp_path: Path, packed: Path) -> None:
     lines = result.out.decode().splitlines()
     assert result.rc == 0
     assert lines[0].split() == [
-        "compressed", "uncompressed", "bits/byte", "ratio", "blocks", "model", "name"
+        "compressed", "uncompressed", "bits/byte", "ratio", "blocks", "model", "base", "name"
     ]  # fmt: skip
     assert lines[1].split()[:2] == [str(packed.stat().st_size), "8"]
     assert "1 stored, 1 constant" in lines[2]
@@ -403,6 +403,7 @@ def test_info_json(packed: Path, tmp_path: Path) -> None:
         "frames": 1,
         "blocks": {"stored": 1},
         "models": [],
+        "bases": [],
         "uncompressed_size": 8,
         "compressed_size": packed.stat().st_size,
         "bits_per_byte": packed.stat().st_size,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
-from test_tensors import DTYPES, STRANGE, as_dtype, normal
+from test_tensors import STRANGE, as_dtype, normal
 
 import nncodec
 from nncodec import _core
@@ -20,7 +20,9 @@ from nncodec.errors import NNCodecError
 from nncodec.tensors import fields
 from nncodec.tensors.coder import decode_fields, encode_fields
 from nncodec.tensors.dtypes import Dtype
-from nncodec.tensors.items import Item
+from nncodec.tensors.items import FIELDS, Item
+
+DTYPES = sorted(FIELDS, key=lambda dtype: dtype.value)
 
 Items = list[Item]
 SHAPES = [(1, 1), (14, 23), (1, 300), (9, 129), (300, 1), (3, 1100), (1, 5000)]

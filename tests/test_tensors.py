@@ -260,11 +260,11 @@ def test_plans_cover_a_file() -> None:
 
 @pytest.mark.parametrize("dtype", ALIKE)
 def test_dtypes_that_are_coded_as_another(dtype: Dtype) -> None:
-    data = np.random.default_rng(3).integers(60, 70, 4096).astype(np.uint8).tobytes()
-    (part,) = plan([Span("x", dtype, (64, 64), 0, 4096)], 4096)
+    values = np.random.default_rng(3).integers(60, 70, 4096).astype(np.uint8)
+    (part,) = plan([Span("x", dtype, (64, 64), 0, 4096)], values)
     assert part.items == (Item(ALIKE[dtype], part.items[0].role, 64, 64),)
     header = {"x": container_files.entry(dtype.name, [64, 64], 0, 4096)}
-    data = container_files.safetensors_file(header, data)
+    data = container_files.safetensors_file(header, values.tobytes())
     archive = nncodec.compress(data, 4)
     assert nncodec.decompress(archive) == data
     assert len(archive) < len(data) * 5 // 8

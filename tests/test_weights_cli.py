@@ -110,7 +110,9 @@ def test_ls(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = json.loads(cli("weights", "ls", "--json", archive).out)
     assert {row["name"]: row["shape"] for row in rows}["half"] == [20, 10]
     assert {row["file"] for row in rows} == {str(archive)}
-    shared = [row for row in rows if row["bytes"] and row["blocks"][0]["kind"] == "tensors"]
+    shared = [
+        row for row in rows if row["bytes"] and row["blocks"][0]["kind"] in ("tensors", "fields")
+    ]
     (payload,) = {row["blocks"][0]["payload"] for row in shared}
     assert sum(row["coded_bytes"] for row in shared) == pytest.approx(payload, abs=0.01)
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 6000)  # blocks of one tensor each

@@ -162,7 +162,13 @@ def test_what_cannot_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "out" / "model.safetensors").unlink()
     archive = tmp_path / "out" / "model.safetensors.nnc"
     whole = archive.read_bytes()
-    for broken in (whole[:-9] + b"?" + whole[-8:], whole[:-5], whole + b"x", b"", b"text"):
+    for broken in (
+        whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+        whole[:-5],
+        whole + b"x",
+        b"",
+        b"text",
+    ):
         archive.write_bytes(broken)
         with pytest.raises(CorruptDataError, match=r"^model\.safetensors\.nnc: "):
             unpack(tmp_path / "out", tmp_path / "back")
