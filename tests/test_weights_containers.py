@@ -251,14 +251,18 @@ def test_rwkv_cpp() -> None:
 
 
 def test_safetensors_of_unknown_dtypes() -> None:
-    header = {"a": entry("F6_E2M3", [4], 0, 3), "b": entry("C128", [1], 3, 12)}
-    with opened(safetensors_file(header, bytes(range(12)))) as file:
+    header = {"a": entry("F6_E2M3", [4], 0, 3)}
+    with opened(safetensors_file(header, bytes(range(3)))) as file:
         assert file.get_slice("a").get_dtype() == "F6_E2M3"
         with pytest.raises(UnsupportedDtypeError, match="F6_E2M3"):
             file["a"]
         assert file.get_bytes("a") == bytes(range(3))
-        with pytest.raises(ContainerFormatError, match="9 bytes"):
-            file["b"]
+    header = {"b": entry("C64", [1], 0, 9)}
+    with (
+        pytest.raises(ContainerFormatError, match="9 bytes"),
+        opened(safetensors_file(header, bytes(range(9)))),
+    ):
+        pass
 
 
 @pytest.mark.weights

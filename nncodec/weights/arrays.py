@@ -58,7 +58,7 @@ def layout_of(entry: Entry) -> Layout:
         item = SIZED[entry.dtype][0]
     elif plain and int(plain[1]) in RAW:
         item = int(plain[1])
-    elif block and block.block_elements > 1 and shape:
+    elif block and block.name.startswith("Q") and shape:  # ggml's
         shape = (*shape[:-1], block.size(shape[-1]))
     else:
         raise UnsupportedDtypeError(
