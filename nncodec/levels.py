@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_LEVEL = 6
+MIXED_TENSORS = 4  # the first level that codes tensors by context mixing
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nncodec import api
 from nncodec.errors import QuantizationError
+from nncodec.levels import MIXED_TENSORS
 from nncodec.lossy.quantize import ENTROPY_CODED, Quantized, Settings, chosen, quantize
 from nncodec.lossy.store import Tensor, from_numpy, serialize
 
@@ -42,8 +43,8 @@ class Target:
 
 
 def archive_size(data: bytes) -> int:
-    """Bytes of a file's archive."""
-    return len(api.compress(data, 1))
+    """Bytes of a file's archive, its tensors coded as small as they can be."""
+    return len(api.compress(data, MIXED_TENSORS))
 
 
 def allocate(
