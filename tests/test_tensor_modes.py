@@ -432,3 +432,11 @@ def test_encoders_agree_in_chunks_of_many_kinds() -> None:
     data = part + half + small + blocks(Dtype.Q6_K, 1, 1).tobytes() + b"filler" + part
     payload = both_ways(items, data)
     assert payload == encode_tensors(items, np.frombuffer(data, dtype=np.uint8), "")
+
+
+@pytest.mark.parametrize("sigma", [20, 300, 4000])
+def test_int16_costs_little_more_than_its_entropy(sigma: int) -> None:
+    values = np.round(np.random.default_rng(6).normal(size=30_000) * sigma)
+    data = np.clip(values, -32768, 32767).astype(np.int16).view(np.uint8)
+    entropy = np.log2(sigma * np.sqrt(2 * np.pi * np.e))
+    assert len(coded(Item(Dtype.I16, 0, 150, 200), data)) * 8 / 30_000 < entropy + 0.08

@@ -29,9 +29,9 @@ class DeltaRun {
       : coder_(payload, payload_size),
         base_(base),
         data_(data),
-        classes_(kernels, {11, 9, 9, 9, 10, 14, 9, 14, 14, 13, 14, 14, 14, 16, 12}),
-        lows_(kernels, {5, 14, 14, 14, 14, 14, 14, 14, 14, 14, 14, 14, 14, 16, 14}),
-        signs_(kernels, {8, 12, 14, 12, 12, 14, 14, 14, 14, 14, 14, 14, 14, 16, 12}) {}
+        classes_(kernels, 4, {11, 9, 9, 9, 10, 14, 9, 14, 14, 13, 14, 14, 14, 16, 12}),
+        lows_(kernels, 4, {5, 14, 14, 14, 14, 14, 14, 14, 14, 14, 14, 14, 14, 16, 14}),
+        signs_(kernels, 1, {8, 12, 14, 12, 12, 14, 14, 14, 14, 14, 14, 14, 14, 16, 12}) {}
 
   void item(const DeltaItem& item) {
     const TensorItem& t = item.tensor;

@@ -15,10 +15,10 @@ namespace nncodec {
 class FloatModel {
  public:
   explicit FloatModel(const Kernels& kernels)
-      : symbols_(kernels, {0, 8, 9, 9, 9, 12, 12, 14, 14, 12, 14, 14, 6, 12, 10}),
-        high_(kernels, {4, 12, 13, 14, 12, 13, 14, 12, 12, 12, 14, 8, 9, 10, 10}),
-        low_(kernels, {8, 12, 12, 14, 8, 12, 12, 14, 12, 12, 14, 12, 12, 10, 10}),
-        escapes_(kernels, {0, 8, 8, 8, 12, 12, 12, 14, 0, 0, 0, 0, 0, 0, 0}),
+      : symbols_(kernels, 4, {0, 8, 9, 9, 9, 12, 12, 14, 14, 12, 14, 14, 6, 12, 10}),
+        high_(kernels, 4, {4, 12, 13, 14, 12, 13, 14, 12, 12, 12, 14, 8, 9, 10, 10}),
+        low_(kernels, 4, {8, 12, 12, 14, 8, 12, 12, 14, 12, 12, 14, 12, 12, 10, 10}),
+        escapes_(kernels, 4, {0, 8, 8, 8, 12, 12, 12, 14, 0, 0, 0, 0, 0, 0, 0}),
         dictionary_(std::size_t{2} << kDictionaryBits) {
     for (Flag& flag : flags_) flag.lean_to_zero();
   }
@@ -28,6 +28,10 @@ class FloatModel {
     anchor_ = anchor;
     role_ = role;
     zeros_ = 0;
+    const int bits = layout.bytes == 1 ? 10 : layout.bytes == 2 ? 11 : 14;
+    symbols_.bound(bits);
+    high_.bound(bits);
+    low_.bound(bits);
   }
 
   Cut cut(uint32_t v) const {

@@ -14,15 +14,19 @@ namespace nncodec {
 class IntegerModel {
  public:
   explicit IntegerModel(const Kernels& kernels)
-      : high_(kernels, {14, 9, 10, 10, 10, 12, 12, 14, 14, 12, 14, 14, 6, 12, 10}),
-        low_(kernels, {14, 12, 14, 14, 12, 14, 12, 14, 14, 12, 14, 14, 14, 14, 14}),
-        codes_(kernels, {12, 8, 9, 9, 9, 14, 8, 12, 14, 12, 14, 14, 6, 12, 14}),
-        fifth_(kernels, {4, 12, 13, 12, 12, 12, 12, 12, 12, 12, 12, 8, 12, 12, 12}) {}
+      : high_(kernels, 3, {14, 9, 10, 10, 10, 12, 12, 14, 14, 12, 14, 14, 6, 12, 10}),
+        low_(kernels, 4, {14, 12, 14, 14, 12, 14, 12, 14, 14, 12, 14, 14, 14, 14, 14}),
+        codes_(kernels, 4, {12, 8, 9, 9, 9, 14, 8, 12, 14, 12, 14, 14, 6, 12, 14}),
+        fifth_(kernels, 1, {4, 12, 13, 12, 12, 12, 12, 12, 12, 12, 12, 8, 12, 12, 12}) {}
 
   void begin(const Plane& plane, int anchor, uint32_t role) {
     plane_ = plane;
     anchor_ = anchor;
     role_ = role;
+    const int bits = plane.form == Form::kCode || plane.layout.bytes > 1 ? 12 : 10;
+    high_.bound(bits);
+    low_.bound(bits);
+    codes_.bound(bits);
   }
 
   // What stands for zero is subtracted; bytes wrap around.
@@ -102,13 +106,15 @@ class IntegerModel {
     return cut(static_cast<uint32_t>(value));
   }
 
-  // The magnitude's upper three bits, its lower four, the sign. One that has more than seven bits is
-  // the last of the upper ones, and what it has more follows. -128 is minus zero.
+  // The magnitude's upper three bits, its lower four, the sign. -128 is minus zero. Magnitudes of int16
+  // are first shifted by the anchor, and their low bits follow; one that has more than seven bits still
+  // is the last of the upper ones, and what it has more follows.
   template <class Coder>
   Cut code_integer(Coder& coder, SignModel& signs, const Cut& known, const Place& p, const Around& a) {
     const bool wide = plane_.layout.bytes == 2;
     const uint32_t q = p.quantum;
-    const auto split = [wide](uint32_t m) { return wide ? std::min(m, kEscaped) : m & 127; };
+    const int shift = wide ? std::min(anchor_, kMostShift) : 0;
+    const auto split = [wide, shift](uint32_t m) { return wide ? std::min(m >> shift, kEscaped) : m & 127; };
     const uint32_t seen = split(known.exponent), expected = split(p.expected.exponent);
     const auto s = static_cast<uint32_t>(p.scale);
     high_.select(0, hash(p.group, q));
@@ -138,7 +144,14 @@ class IntegerModel {
     Cut c;
     c.exponent = static_cast<uint32_t>(high << 4 | low);
     same = same && (expected & 15) == static_cast<uint32_t>(low);
-    if (wide && c.exponent == kEscaped) c.exponent += code_excess(coder, known.exponent - kEscaped);
+    if (wide && c.exponent == kEscaped) c.exponent += code_excess(coder, (known.exponent >> shift) - kEscaped);
+    for (int i = shift - 1; i >= 0; --i) {
+      const auto guess = same ? static_cast<int>(p.expected.exponent >> i & 1) : 0;
+      Flag& flag = tail_[same][std::min(c.exponent, 7u)][static_cast<std::size_t>(i)];
+      const int bit = guess ^ flag.code_noise(coder, guess ^ static_cast<int>(known.exponent >> i & 1), 1023);
+      same = same && bit == guess;
+      c.exponent = c.exponent << 1 | static_cast<uint32_t>(bit);
+    }
     c.symbol = magnitude_class(level(c.exponent, q));
     int x = static_cast<int>(c.exponent);
     if (x || !wide) {
@@ -167,10 +180,12 @@ class IntegerModel {
   }
 
   static constexpr uint32_t kEscaped = 127;
+  static constexpr int kMostShift = 9;  // 16 bits less 7
 
   NibbleStage high_, low_, codes_, fifth_;
   std::array<Flag, 15> lengths_;
   std::array<std::array<Flag, 16>, 16> excess_;
+  Flag tail_[2][8][16];
   Plane plane_{};
   int anchor_ = 0;
   uint32_t role_ = 0;

@@ -1,8 +1,9 @@
 // Prediction of the symbols of tensors, nibble by nibble: adaptive bits in several contexts and two
 // gated logistic mixers over them.
 //
-// A context selects a line of 16 learners, the nodes of a nibble's binary tree, so that a nibble costs
-// one line of memory a context. Integers only. The readable twin is nncodec/tensors/nibbles.py.
+// A context selects a line of learners, the nodes of a nibble's binary tree, so that a nibble costs one
+// line of memory a context at most; symbols of fewer bits have shorter lines. Learners are kept as
+// differences from one half, so that untouched ones are zeros. Integers only. The readable twin is nncodec/tensors/nibbles.py.
 #pragma once
 
 #include <algorithm>
@@ -22,31 +23,33 @@ constexpr int kNibbleContexts = kNibbleInputs - 1;  // the last input is a const
 constexpr int kNibbleLimit = 1023, kNibbleRate = 24, kNibbleWarm = 32;
 constexpr int kNibbleSetsA = 64, kNibbleSetsB = 256;
 
-// Learners are kept as differences from one half, so that untouched ones are zeros.
-struct alignas(64) NibbleLine {
-  std::array<uint32_t, 16> learners;
-};
-
 // One kind of symbol, such as the exponents of floats: its tables and weights.
 class NibbleStage {
  public:
-  // `bits` of each context's table: 2^bits lines.
-  NibbleStage(const Kernels& kernels, const std::array<int, kNibbleContexts>& bits)
+  // `depth`: bits of the symbols, at most. `bits` of each context's table: 2^bits lines.
+  NibbleStage(const Kernels& kernels, int depth, const std::array<int, kNibbleContexts>& bits)
       : kernels_(kernels),
+        depth_(depth),
         weights_a_(std::size_t{kNibbleSetsA} * 16 * kNibbleInputs, kFirstWeight),
         weights_b_(std::size_t{kNibbleSetsB} * 4 * kNibbleInputs, kFirstWeight),
         seen_(std::size_t{kNibbleSetsA} * 16) {
-    lines_[kNibbleContexts] = constant_.learners.data();
+    lines_[kNibbleContexts] = constant_.data();
     tables_.reserve(kNibbleContexts);
     for (int i = 0; i < kNibbleContexts; ++i) {
-      tables_.push_back(std::make_unique<ZeroedTable<NibbleLine>>(std::size_t{1} << bits[i]));
-      masks_[i] = (uint32_t{1} << bits[i]) - 1;
+      tables_.push_back(std::make_unique<ZeroedTable<uint32_t>>(std::size_t{1} << (bits[i] + depth)));
+      masks_[i] = sizes_[i] = (uint32_t{1} << bits[i]) - 1;
     }
+  }
+
+  // From now on no more than 2^bits lines of each table: what seldom comes again is not worth a miss of
+  // the cache.
+  void bound(int bits) {
+    for (int i = 0; i < kNibbleContexts; ++i) masks_[i] = std::min(sizes_[i], (uint32_t{1} << bits) - 1);
   }
 
   // Chooses the line of a context for the nibble to come.
   void select(int context, uint32_t index) {
-    lines_[context] = (*tables_[context])[index & masks_[context]].learners.data();
+    lines_[context] = &(*tables_[context])[std::size_t{index & masks_[context]} << depth_];
     __builtin_prefetch(lines_[context]);
   }
 
@@ -79,10 +82,11 @@ class NibbleStage {
  private:
   static constexpr int32_t kFirstWeight = 5000;  // of 65536
   const Kernels& kernels_;
-  std::vector<std::unique_ptr<ZeroedTable<NibbleLine>>> tables_;
-  std::array<uint32_t, kNibbleContexts> masks_{};
+  const int depth_;
+  std::vector<std::unique_ptr<ZeroedTable<uint32_t>>> tables_;
+  std::array<uint32_t, kNibbleContexts> sizes_{}, masks_{};  // minus 1
   alignas(64) std::array<uint32_t*, kNibbleInputs> lines_{};
-  NibbleLine constant_{};  // the last input's, which is not looked at
+  std::array<uint32_t, 16> constant_{};  // the last input's, which is not looked at
   std::vector<int32_t> weights_a_, weights_b_;
   std::vector<uint16_t> seen_;
 };

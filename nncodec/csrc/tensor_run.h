@@ -100,9 +100,11 @@ class TensorRun {
 
   Cut cut(uint32_t v) const { return is_float_ ? floats_.cut(v) : integers_.cut(v); }
 
-  // The exponent that all but a few do not exceed; of unsigned integers the mean.
+  // The exponent that all but a few do not exceed; of unsigned integers the mean; of int16 how many low
+  // bits most magnitudes have beyond seven.
   uint32_t choose_anchor(const Plane& plane) const {
     const int64_t n = plane.rows * plane.cols;
+    if (plane.form == Form::kInteger && plane.layout.bytes == 2) return choose_shift(n);
     if (plane.form == Form::kInteger && plane.is_signed) return 0;
     if (plane.form != Form::kFloat) {
       uint64_t sum = 0;
@@ -118,6 +120,18 @@ class TensorRun {
     int anchor = 255;
     while (anchor > 0 && (above += counts[static_cast<std::size_t>(anchor)]) <= n / 1024) --anchor;
     return static_cast<uint32_t>(anchor);
+  }
+
+  uint32_t choose_shift(int64_t n) const {
+    std::array<int64_t, 17> counts{};  // by bits
+    for (int64_t i = 0; i < n; ++i) {
+      const int x = static_cast<int16_t>(load(begin_ + i * width_));
+      ++counts[static_cast<std::size_t>(32 - std::countl_zero(static_cast<uint32_t>(x < 0 ? -x : x)))];
+    }
+    int64_t above = 0;
+    uint32_t bits = 16;
+    while (bits > 7 && (above += counts[bits]) <= n / 256) --bits;
+    return bits - 7;
   }
 
   // What a step of each group's codes is, 2^24 for the largest binade: the scale, a float, of some formats
@@ -193,7 +207,7 @@ class TensorRun {
     const ZeroPlace place{role_, p.column, static_cast<uint32_t>(p.scale), static_cast<uint32_t>(p.row_scale),
                           static_cast<uint32_t>(p.column_scale), around, expected, p.bucket};
     if (!zeros_.code(coder_, Coder::kKnows && is_zero(c), place)) return false;
-    const auto sign = is_float_ ? static_cast<uint32_t>(zero_sign_.code(coder_, c.sign, 255)) : 0;
+    const auto sign = is_float_ ? static_cast<uint32_t>(zero_sign_.code_noise(coder_, c.sign, 1023)) : 0;
     const Layout& l = plane_.layout;
     c = cut(is_float_ ? sign << (l.mantissa + l.exponent)
                       : plane_.is_signed ? 0 : static_cast<uint32_t>(anchor_));

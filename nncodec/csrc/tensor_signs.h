@@ -9,7 +9,7 @@ namespace nncodec {
 class SignModel {
  public:
   explicit SignModel(const Kernels& kernels)
-      : stage_(kernels, {0, 8, 6, 12, 14, 12, 12, 14, 6, 10, 12, 12, 12, 12, 10}) {}
+      : stage_(kernels, 1, {0, 8, 6, 12, 14, 12, 12, 14, 6, 10, 12, 12, 12, 12, 10}) {}
 
   // The contexts but two, before the mantissa is coded, so that their lines are there in time.
   void select(const Cut& c, const Place& p, const Around& a, uint32_t role) {

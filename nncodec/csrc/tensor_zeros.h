@@ -28,7 +28,7 @@ class ZeroCoder {
   static constexpr int64_t kShare = 8;  // of a tensor's elements one is zero at least, or it has none
 
   explicit ZeroCoder(const Kernels& kernels)
-      : stage_(kernels, {0, 8, 9, 9, 9, 9, 12, 12, 12, 12, 12, 12, 5, 12, 12}) {}
+      : stage_(kernels, 1, {0, 8, 9, 9, 9, 9, 12, 12, 12, 12, 12, 12, 5, 12, 12}) {}
 
   void start_item(bool several_rows, std::size_t columns) {
     several_rows_ = several_rows;

@@ -31,6 +31,9 @@ class FloatModel:
     def begin(self, layout: Layout, anchor: int, role: int) -> None:
         self.layout, self.anchor, self.role = layout, anchor, role
         self.zeros = 0  # elements in a row whose tails were zeros
+        self.table_bits = {1: 10, 2: 11, 4: 14}[layout.bytes]
+        for stage in (self.symbols, self.high, self.low):
+            stage.bound(self.table_bits)
 
     def cut(self, value: int) -> Cut:
         bits = self.layout

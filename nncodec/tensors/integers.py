@@ -5,6 +5,8 @@ Integers are cut into magnitude and sign, codes into their bits. Integers only.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from nncodec.tensors.nibbles import BitCoder, Stage, hashed
 from nncodec.tensors.parts import Around, Cut, Flag, Place, magnitude_class, match_context
 from nncodec.tensors.planes import Form, Plane
@@ -21,11 +23,16 @@ class IntegerModel:
         self.codes = Stage((12, 8, 9, 9, 9, 14, 8, 12, 14, 12, 14, 14, 6, 12, 14))
         self.fifth = Stage((4, 12, 13, 12, 12, 12, 12, 12, 12, 12, 12, 8, 12, 12, 12))
         self.lengths = [Flag() for _ in range(15)]
+        self.tails: defaultdict[tuple[bool, int, int], Flag] = defaultdict(Flag)
         self.excess = [[Flag() for _ in range(16)] for _ in range(16)]
 
     def begin(self, plane: Plane, anchor: int, role: int) -> None:
         self.plane, self.anchor, self.role = plane, anchor, role
         self.wide = plane.layout.bytes == 2
+        self.shift = min(anchor, 9) if self.wide else 0
+        self.table_bits = 12 if plane.form == Form.CODE or self.wide else 10
+        for stage in (self.high, self.low, self.codes):
+            stage.bound(self.table_bits)
 
     def cut(self, value: int) -> Cut:
         """What stands for zero is subtracted; bytes wrap around."""
@@ -99,10 +106,10 @@ class IntegerModel:
         )
 
     def code_integer(self, known: Cut, p: Place, a: Around) -> Cut:
-        """The magnitude's upper three bits, its lower four, the sign.
+        """The magnitude's upper three bits, its lower four, the sign; -128 is minus zero.
 
-        One of int16 that has more than seven bits is the last of the upper ones, and what it has
-        more follows. -128 of int8 is minus zero.
+        Magnitudes of int16 are first shifted by the anchor, and their low bits follow; one that has
+        more than seven bits still is the last of the upper ones, and what it has more follows.
         """
         q, s, role = p.quantum, p.scale, self.role
         seen, expected = self.seven_bits(known.exponent), self.seven_bits(p.expected.exponent)
@@ -135,7 +142,13 @@ class IntegerModel:
         c = Cut(exponent=high << 4 | low)
         same = same and expected & 15 == low
         if self.wide and c.exponent == ESCAPED:
-            c.exponent += self.code_excess(known.exponent - ESCAPED)
+            c.exponent += self.code_excess((known.exponent >> self.shift) - ESCAPED)
+        for i in reversed(range(self.shift)):
+            guess = p.expected.exponent >> i & 1 if same else 0
+            flag = self.tails[same, min(c.exponent, 7), i]
+            bit = guess ^ flag.coded_noise(self.coder, guess ^ known.exponent >> i & 1, 1023)
+            same = same and bit == guess
+            c.exponent = c.exponent << 1 | bit
         c.symbol = magnitude_class(level(c.exponent, q))
         x = c.exponent
         has_sign = x > 0 or not self.wide
@@ -147,7 +160,7 @@ class IntegerModel:
         return c
 
     def seven_bits(self, magnitude: int) -> int:
-        return min(magnitude, ESCAPED) if self.wide else magnitude & 127
+        return min(magnitude >> self.shift, ESCAPED) if self.wide else magnitude & 127
 
     def code_excess(self, excess: int) -> int:
         """0 to 2^15 - 127: how many bits it has, in ones, then the bits."""

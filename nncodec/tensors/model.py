@@ -16,7 +16,7 @@ from nncodec._core import PayloadError
 from nncodec.mixing import ONE
 from nncodec.tensors.floats import FloatModel
 from nncodec.tensors.groups import Group, clamped, mean_log, sign_class, units_of
-from nncodec.tensors.integers import IntegerModel, level
+from nncodec.tensors.integers import IntegerModel, as_signed, level
 from nncodec.tensors.items import Item
 from nncodec.tensors.matches import Matches
 from nncodec.tensors.modes import choose_mode
@@ -115,8 +115,26 @@ class TensorRun:
         value = c.value & ((1 << 8 * self.width) - 1)
         self.data[at : at + self.width] = value.to_bytes(self.width, "little")
 
+    def choose_shift(self, n: int) -> int:
+        counts = [0] * 17  # by bits
+        for i in range(n):
+            value = self.matches.load(self.begin + 2 * i)
+            counts[abs(as_signed(value, 16)).bit_length()] += 1
+        above, bits = 0, 16
+        while bits > 7:
+            above += counts[bits]
+            if above > n // 256:
+                break
+            bits -= 1
+        return bits - 7
+
     def choose_anchor(self, plane: Plane) -> int:
-        """The exponent that all but a few do not exceed; of unsigned integers the mean."""
+        """The exponent that all but a few do not exceed; of unsigned integers the mean.
+
+        Of int16 how many low bits most magnitudes have beyond seven.
+        """
+        if plane.form == Form.INTEGER and plane.layout.bytes == 2:
+            return self.choose_shift(plane.rows * plane.cols)
         if plane.form == Form.INTEGER and plane.signed:
             return 0
         n = plane.rows * plane.cols
@@ -205,7 +223,7 @@ class TensorRun:
             return None
         if not self.is_float:
             return self.cut(0 if self.plane.signed else self.anchor)
-        sign = self.zero_sign.coded(self.coder, known.sign, 255)
+        sign = self.zero_sign.coded_noise(self.coder, known.sign, 1023)
         return self.cut(sign << (self.plane.layout.mantissa + self.plane.layout.exponent))
 
     def code_element(self, known: Cut, p: Place) -> Cut:

@@ -36,7 +36,8 @@ class Stage:
     first_weights = (FIRST_WEIGHT,) * INPUTS
 
     def __init__(self, bits: Sequence[int]) -> None:
-        self.masks = [(1 << b) - 1 for b in bits]
+        self.bits = tuple(bits)
+        self.bound(max(bits))
         self.tables: list[defaultdict[int, defaultdict[int, AdaptiveBit]]] = [
             defaultdict(lambda: defaultdict(AdaptiveBit)) for _ in bits
         ]
@@ -45,6 +46,10 @@ class Stage:
             lambda: list(self.first_weights)
         )
         self.seen: defaultdict[tuple[int, int], int] = defaultdict(int)
+
+    def bound(self, bits: int) -> None:
+        """From now on no more than ``2**bits`` lines of each table."""
+        self.masks = [(1 << min(b, bits)) - 1 for b in self.bits]
 
     def select(self, contexts: Sequence[int]) -> None:
         """The lines for the nibble to come."""

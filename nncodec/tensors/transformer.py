@@ -48,7 +48,7 @@ class NetworkStage(Stage):
 
 def led_by_network(stage: Stage) -> NetworkStage:
     """With the same contexts as ``stage``, and nothing learned."""
-    return NetworkStage([mask.bit_length() for mask in stage.masks])
+    return NetworkStage(stage.bits)
 
 
 class TransformerRun(TensorRun):
@@ -72,6 +72,10 @@ class TransformerRun(TensorRun):
     def begin_network(self) -> None:
         self.reads = is_read(self)
         self.floats.symbols, self.integers.high = self.led if self.reads else self.plain
+        if self.is_float:
+            self.floats.symbols.bound(self.floats.table_bits)
+        else:
+            self.integers.high.bound(self.integers.table_bits)
         if self.reads:
             self.state, self.at_start = self.engine.start(), True
 
