@@ -10,7 +10,6 @@ of all threads together.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import zstandard
 from safetensors.torch import load, save
 
 import nncodec
+from nncodec.tables import write_rows
 from nncodec.tensors.items import FIELDS
 from nncodec.tensors.spans import find_spans
 
@@ -96,10 +96,7 @@ def main() -> None:
         for name, data in variants(arguments.folder, dtype, base):
             rows.append(measure(name, dtype, data, base))
             print(rows[-1], flush=True)
-    with arguments.csv.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(arguments.csv, rows)
 
 
 if __name__ == "__main__":

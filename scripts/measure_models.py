@@ -9,13 +9,13 @@ decompressed and compared. Seconds are those of this run: nothing else should ru
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 from measure_files import files_below, measure
 
 from nncodec import api, modelstore
 from nncodec.levels import DEFAULT_LEVEL
+from nncodec.tables import write_rows
 
 ALONE = "none"
 
@@ -50,10 +50,7 @@ def main() -> None:
             row[f"{way}_kB_s"] = round(total / seconds / 1e3, 1)
         print(row, flush=True)
         rows.append(row)
-    with arguments.csv.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(arguments.csv, rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ integer engine's ideal (-log2 of its counts), and the real payload of the range 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from nncodec.engine.native import NativeEngine
 from nncodec.engine_weights import EngineModel
 from nncodec.lm.model import ByteTransformer
 from nncodec.numerics import COUNT_TOTAL
+from nncodec.tables import write_rows
 
 
 class MeteredEncoder(lane_coding.RangeEncoder):
@@ -87,10 +87,7 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(arguments.csv, rows)
 
 
 if __name__ == "__main__":

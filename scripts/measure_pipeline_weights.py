@@ -36,6 +36,7 @@ from nncodec.lossy.prune import PruneConfig, prune
 from nncodec.lossy.quantize import snr_db
 from nncodec.lossy.samples import sample
 from nncodec.lossy.tune import Batches, TuneConfig, corpus_batches, masks_of, text_batches, tune
+from nncodec.tables import write_rows
 
 BITS = (16, 8, 6, 5, 4, 3)
 PRUNED = 0.5
@@ -222,10 +223,7 @@ def replace_rows(path: Path, name: str, rows: list[dict[str, str]]) -> None:
     if path.exists():
         with path.open(newline="") as file:
             kept = [row for row in csv.DictReader(file) if row["model"] != name]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept + rows)
+    write_rows(path, kept + rows)
 
 
 def main() -> None:

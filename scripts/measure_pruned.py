@@ -12,7 +12,6 @@ docs/weights-pruned.csv is of all-MiniLM-L6-v2, --only 'encoder[.]layer[.]2[.]'.
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy as np
 import nncodec
 from nncodec.lossy import Checkpoint, Tensor, store
 from nncodec.lossy.prune import PruneConfig, prunable, prune
+from nncodec.tables import write_rows
 
 AMOUNTS = (0.0, 0.5, 0.8, 0.9)
 
@@ -75,10 +75,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-    with args.csv.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(args.csv, rows)
 
 
 if __name__ == "__main__":

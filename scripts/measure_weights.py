@@ -13,7 +13,6 @@ this run.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 import nncodec
+from nncodec.tables import write_rows
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import model_of
 from nncodec.tensors.spans import find_spans
@@ -129,10 +129,7 @@ def main() -> None:
             row |= time_zipnn(data, dtypes, weights, arguments.repeats)
         print(row, flush=True)
         rows.append(row)
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(arguments.csv, rows)
 
 
 if __name__ == "__main__":

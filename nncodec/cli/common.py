@@ -35,6 +35,20 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
     return True
 
 
+def needing_torch(work: Callable[[str], None]) -> Callable[[str], None]:
+    """An absent package is an error of one line that names the extra."""
+
+    def checked(name: str) -> None:
+        try:
+            work(name)
+        except ModuleNotFoundError as error:
+            raise NNCodecError(
+                f"needs {error.name}: install it with pip install 'nncodec-lm[train]'"
+            ) from error
+
+    return checked
+
+
 def show(
     names: list[str],
     work: Callable[[str], None],

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from nncodec.cli import files
-from nncodec.cli.common import AsJson, each
+from nncodec.cli.common import AsJson, each, needing_torch
 from nncodec.cli.options import Level, Quiet, Threads
-from nncodec.errors import NNCodecError, QuantizationError
+from nncodec.errors import QuantizationError
 from nncodec.levels import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def quantize(
                 file=sys.stderr,
             )
 
-    each([str(source)], checked(work))
+    each([str(source)], needing_torch(work))
 
 
 def make(
@@ -169,7 +169,7 @@ def dequantize(
                 file=sys.stderr,
             )
 
-    each([str(source)], checked(work))
+    each([str(source)], needing_torch(work))
 
 
 def report(
@@ -193,12 +193,13 @@ def report(
         from nncodec.lossy import store
         from nncodec.lossy.layouts import read_floats
         from nncodec.lossy.report import report as measure
+        from nncodec.tables import write_rows
 
         checkpoint = store.read(source)
         original = None if against is None else read_floats(against).tensors
         rows = measure(checkpoint, original)
         if table is not None:
-            weights_report.write_csv(table, rows)
+            write_rows(table, [row.to_dict() for row in rows])
         bits = None
         if text is not None:
             folder = model_dir or against or source
@@ -209,7 +210,7 @@ def report(
         else:
             weights_report.show(rows, bits)
 
-    each([str(source)], checked(work))
+    each([str(source)], needing_torch(work))
 
 
 def read_any(path: Path) -> Checkpoint:
@@ -229,20 +230,6 @@ def write(output: Path, checkpoint: Checkpoint, level: int, threads: int) -> int
     with files.atomic_output(output, files.STDIO) as sink:
         sink.write(data)
     return len(data)
-
-
-def checked(work: Callable[[str], None]) -> Callable[[str], None]:
-    """An absent package is an error of one line that names the extra."""
-
-    def run(name: str) -> None:
-        try:
-            work(name)
-        except ModuleNotFoundError as error:
-            raise NNCodecError(
-                f"needs {error.name}: install it with pip install 'nncodec-lm[train]'"
-            ) from error
-
-    return run
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (quantize, dequantize, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nncodec.cli import files
 from nncodec.lossy.report import Row
 from nncodec.lossy.store import Tensor
 
@@ -54,18 +52,6 @@ def show(rows: Sequence[Row], bits: Mapping[str, object] | None) -> None:
             f"bits a byte of {bits['text']} ({bits['bytes']} bytes): "
             f"{bits['before']:.4f} before, {bits['after']:.4f} after"
         )
-
-
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """All figures. Raises FileError if the file cannot be written."""
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(Row.__dataclass_fields__), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(row.to_dict() for row in rows)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise files.FileError(f"cannot write {path}: {why}") from error
 
 
 def model_bits(folder: Path, tensors: Mapping[str, Tensor], text: Path) -> dict[str, object]:

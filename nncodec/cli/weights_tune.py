@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from nncodec.cli import files
-from nncodec.cli.common import each
+from nncodec.cli.common import each, needing_torch
 from nncodec.cli.options import Level, Quiet, Threads
-from nncodec.cli.weights_lossy import Input, OutputFile, Replace, checked, read_any, write
+from nncodec.cli.weights_lossy import Input, OutputFile, Replace, read_any, write
 from nncodec.levels import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def prune(
                 file=sys.stderr,
             )
 
-    each([str(source)], checked(work))
+    each([str(source)], needing_torch(work))
 
 
 def lowrank(
@@ -96,7 +96,7 @@ def lowrank(
                 file=sys.stderr,
             )
 
-    each([str(source)], checked(work))
+    each([str(source)], needing_torch(work))
 
 
 def tune(
@@ -168,7 +168,7 @@ def tune(
                 file=sys.stderr,
             )
 
-    each([str(source)], checked(work))
+    each([str(source)], needing_torch(work))
 
 
 def batches_for(
