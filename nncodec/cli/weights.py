@@ -146,7 +146,7 @@ def ls(
         from nncodec.weights.reader import open as open_weights
         from nncodec.weights.sizes import costs
 
-        with open_weights(existing(name)) as file:
+        with open_weights(existing(name), dequantize=False) as file:
             rows.extend({"file": name, **cost.to_dict()} for cost in costs(file))
 
     columns = COLUMNS if len(names) == 1 else {**COLUMNS, "file": lambda r: r["file"]}
@@ -191,7 +191,7 @@ def get(
 
         path = existing(file_name)
         files.check_overwrite(file_name, output, force)
-        with open_weights(path, threads=threads or None) as weights:
+        with open_weights(path, threads=threads or None, dequantize=False) as weights:
             found = weights.get_slice(name)
             try:
                 raw = found.raw(part if rows is not None else ...)

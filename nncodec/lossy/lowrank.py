@@ -142,20 +142,20 @@ def records(metadata: Mapping[str, str]) -> dict[str, tuple[tuple[int, ...], str
     try:
         whole = json.loads(metadata[KEY])
     except (json.JSONDecodeError, RecursionError) as error:
-        raise _broken(f"it is not JSON ({error})") from None
+        raise broken(f"it is not JSON ({error})") from None
     if not isinstance(whole, dict) or whole.get("version") != VERSION:
-        raise _broken(f"it is not of version {VERSION}, which is all that this release reads")
+        raise broken(f"it is not of version {VERSION}, which is all that this release reads")
     tensors = whole.get("tensors")
     if not isinstance(tensors, dict):
-        raise _broken("it describes no tensors")
+        raise broken("it describes no tensors")
     found = {}
     for name, entry in tensors.items():
         shape = entry.get("shape") if isinstance(entry, dict) else None
         sizes = shape if isinstance(shape, list) else []
         if not 2 <= len(sizes) <= 32 or any(type(n) is not int or n < 1 for n in sizes):
-            raise _broken(f"{name!r} has no shape of two axes or more")
+            raise broken(f"{name!r} has no shape of two axes or more")
         if entry.get("dtype") not in FLOATS:
-            raise _broken(f"{name!r} has no known dtype")
+            raise broken(f"{name!r} has no known dtype")
         found[name] = (tuple(sizes), entry["dtype"])
     return found
 
@@ -167,23 +167,32 @@ def restore(checkpoint: Checkpoint) -> Checkpoint:
     """
     tensors = dict(checkpoint.tensors)
     for name, (shape, dtype) in records(checkpoint.metadata).items():
-        factors = [tensors.pop(name + suffix, None) for suffix in (LEFT, RIGHT)]
-        left, right = (_factor(name, tensor) for tensor in factors)
-        if left.shape[0] != shape[0] or left.shape[1] != right.shape[0]:
-            raise _broken(f"the factors of {name!r} do not fit each other")
-        if right.shape[1] != math.prod(shape[1:]) or name in tensors:
-            raise _broken(f"the factors of {name!r} do not make a tensor of {shape}")
-        product = (left.astype(np.float64) @ right.astype(np.float64)).astype(np.float32)
-        tensors[name] = from_floats(product.reshape(shape), dtype)
+        left, right = (tensors.pop(name + suffix, None) for suffix in (LEFT, RIGHT))
+        if name in tensors:
+            raise broken(f"{name!r} is there beside its factors")
+        tensors[name] = product(name, left, right, shape, dtype)
     metadata = {key: value for key, value in checkpoint.metadata.items() if key != KEY}
     return Checkpoint(tensors, metadata)
 
 
+def product(
+    name: str, left: Tensor | None, right: Tensor | None, shape: tuple[int, ...], dtype: str
+) -> Tensor:
+    """Of the factors of the tensor ``name``. Raises ContainerFormatError if they do not fit."""
+    a, b = _factor(name, left), _factor(name, right)
+    if a.shape[0] != shape[0] or a.shape[1] != b.shape[0]:
+        raise broken(f"the factors of {name!r} do not fit each other")
+    if b.shape[1] != math.prod(shape[1:]):
+        raise broken(f"the factors of {name!r} do not make a tensor of {shape}")
+    values = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.float32)
+    return from_floats(values.reshape(shape), dtype)
+
+
 def _factor(name: str, tensor: Tensor | None) -> Matrix:
     if tensor is None or not tensor.is_float or len(tensor.shape) != 2:
-        raise _broken(f"{name!r} lacks a factor that is a matrix of floats")
+        raise broken(f"{name!r} lacks a factor that is a matrix of floats")
     return tensor.floats()
 
 
-def _broken(what: str) -> ContainerFormatError:
+def broken(what: str) -> ContainerFormatError:
     return ContainerFormatError(f"metadata {KEY}: {what}; factor the original again")

@@ -19,18 +19,18 @@ Tensors = dict[str, Any]
 Name = str | os.PathLike[str]
 
 
-def load_file(filename: Name, *, threads: int | None = None) -> Tensors:
+def load_file(filename: Name, *, threads: int | None = None, dequantize: bool = True) -> Tensors:
     """The tensors of an archive, of any container that ``nncodec.weights.open`` reads.
 
-    Raises what ``open`` does.
+    ``dequantize`` is that of ``open``, which says what is raised, too.
     """
-    with reader.open(filename, threads=threads) as file:
+    with reader.open(filename, threads=threads, dequantize=dequantize) as file:
         return file.get_tensors()
 
 
-def load(data: bytes, *, threads: int | None = None) -> Tensors:
+def load(data: bytes, *, threads: int | None = None, dequantize: bool = True) -> Tensors:
     """``load_file`` for an archive in memory."""
-    with reader.open(io.BytesIO(data), threads=threads) as file:
+    with reader.open(io.BytesIO(data), threads=threads, dequantize=dequantize) as file:
         return file.get_tensors()
 
 

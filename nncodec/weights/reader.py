@@ -25,6 +25,7 @@ from nncodec.weights.slices import needed_run
 
 FRAMEWORKS = {"np": "np", "numpy": "np", "pt": "pt", "torch": "pt", "pytorch": "pt"}
 SHOWN_MATCHES = 3
+OWN_METADATA = "nncodec."  # of quantised and factored tensors
 SCATTERED = ("zip", "rwkv.cpp")  # have headers between their tensors, so all blocks are needed
 
 
@@ -177,12 +178,16 @@ def open(
     *,
     threads: int | None = None,
     cache_bytes: int = CACHE_BYTES,
+    dequantize: bool = True,
 ) -> WeightsFile:
     """Open an archive of a file with tensors: its path, or a seekable binary file, which it closes.
 
     ``framework``: "np" for arrays of NumPy, "pt" for tensors of torch on ``device``. At most
     ``cache_bytes`` of decoded blocks are kept besides those in use. Only the container's header is
     decoded here; zips and rwkv.cpp's files have parts of theirs before every tensor.
+
+    What ``nncodec weights quantize`` or ``lowrank`` wrote is given as the floats that it stands
+    for; without ``dequantize`` as it is stored: indices, scales, factors.
 
     Raises CorruptDataError, TruncatedError, UnsupportedVersionError, ModelNotFoundError, OSError;
     ContainerFormatError if what was compressed is no file with tensors; MissingPackageError.
@@ -197,9 +202,14 @@ def open(
     view = None
     try:
         view = ArchiveView(source, threads, cache_bytes)
-        return WeightsFile(view, FRAMEWORKS[framework], device)
+        opened = WeightsFile(view, FRAMEWORKS[framework], device)
+        if dequantize and any(key.startswith(OWN_METADATA) for key in opened.index.metadata):
+            from nncodec.weights.dequantized import DequantizedFile
+
+            opened = DequantizedFile(view, FRAMEWORKS[framework], device)
     except BaseException:
         if view is not None:
             view.close()
         source.close()
         raise
+    return opened
