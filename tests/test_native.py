@@ -52,6 +52,8 @@ def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> P
         "tensor_coder",
         "delta_coder",
         "tensor_planes",
+        "tensor_blocks",
+        "tensor_modes",
         "tensor_grid",
     )
     others += tuple(f"field_{part}" for part in FIELD_PARTS)

@@ -1,7 +1,6 @@
 // An item as planes: matrices of one simple form each. A block format's scales and codes are planes of
 // their own, packed nibbles become one byte each, floats that were integers once become those. The
-// readable twin is nncodec/tensors/planes.py, with block_fields.py and modes.py beside it; docs/weights.md
-// has the reasons.
+// readable twin is nncodec/tensors/planes.py; docs/weights.md has the reasons.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +40,8 @@ struct Mode {
   uint8_t form = kPlain;
   bool twos = false;  // 4-bit values are two's complement; integers of a grid have 16 bits
   uint8_t trellis = 0;
-  uint8_t group = 0;  // log2; 15: a row
+  static constexpr uint8_t kWholeRow = 15;
+  uint8_t group = 0;  // log2, or kWholeRow
 
   uint8_t first() const { return static_cast<uint8_t>(form | twos << 2 | trellis << 3); }
   static Mode of(uint8_t first, uint8_t second) {
