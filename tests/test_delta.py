@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from delta_files import bf16_file, normal, tuned
+from delta_files import bf16_file, tuned
 from safetensors.numpy import save
+from tensor_values import normal
 from typer.testing import CliRunner
 
 import nncodec

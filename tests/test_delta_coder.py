@@ -6,9 +6,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from delta_files import as_bytes, normal, tuned
+from delta_files import tuned
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensor_values import as_dtype, normal
 
 from nncodec import _core
 from nncodec._core import PayloadError, available_isas
@@ -38,10 +39,10 @@ def both_ways(items: list[DeltaItem], base: bytes, data: bytes) -> bytes:
 def test_the_twin_agrees(dtype: Dtype, mode: Mode) -> None:
     base = normal(9, 11)
     for by in (0.003, 0.3):
-        data = as_bytes(tuned(base, by), dtype)
-        both_ways([DeltaItem(Item(dtype, 7, 9, 11), mode)], as_bytes(base, dtype), data)
+        data = as_dtype(tuned(base, by), dtype)
+        both_ways([DeltaItem(Item(dtype, 7, 9, 11), mode)], as_dtype(base, dtype), data)
     line = [DeltaItem(Item(dtype, 0, 1, 60), mode)]
-    both_ways(line, as_bytes(normal(1, 60), dtype), as_bytes(normal(1, 60, 2), dtype))
+    both_ways(line, as_dtype(normal(1, 60), dtype), as_dtype(normal(1, 60, 2), dtype))
 
 
 def test_the_twin_agrees_on_what_is_strange() -> None:
@@ -100,7 +101,7 @@ def test_rows_that_repeat_keep_the_predictor_sound() -> None:
 def sample() -> tuple[list[DeltaItem], bytes, bytes]:
     base = normal(20, 16)
     items = [DeltaItem(Item(Dtype.BF16, 1, 20, 16), Mode.MOVED)]
-    return items, as_bytes(base, Dtype.BF16), as_bytes(tuned(base, 0.01), Dtype.BF16)
+    return items, as_dtype(base, Dtype.BF16), as_dtype(tuned(base, 0.01), Dtype.BF16)
 
 
 def test_damaged_payloads() -> None:
@@ -126,7 +127,7 @@ def test_damaged_payloads() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=400), st.sampled_from(DTYPES))
 def test_payloads_of_any_bytes(payload: bytes, dtype: Dtype) -> None:
-    base = np.frombuffer(as_bytes(normal(12, 12), dtype), np.uint8)
+    base = np.frombuffer(as_dtype(normal(12, 12), dtype), np.uint8)
     with suppress(PayloadError):
         decode_deltas([DeltaItem(Item(dtype, 0, 12, 12), Mode.MOVED)], base, payload, "")
 
