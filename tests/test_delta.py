@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from delta_files import bf16_file, tuned
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 from tensor_values import normal
 from typer.testing import CliRunner
 
@@ -182,6 +182,31 @@ def test_a_wrong_base_is_an_error_before_anything_is_written() -> None:
     for wrong in (b"", data, base + b"\0", base[:-1]):
         with pytest.raises(BaseFileError, match="has another base"):
             nncodec.decompress(archive, base=wrong)
+
+
+def test_single_tensors_need_the_base(tmp_path: Path) -> None:
+    base, data = tmp_path / "base.safetensors", tmp_path / "new.safetensors"
+    base.write_bytes(save(tensors()))
+    data.write_bytes(save(tensors(0.01)))
+    archive = tmp_path / "new.nnc"
+    archive.write_bytes(nncodec.compress(data.read_bytes(), 1, base=base.read_bytes()))
+    expected = load_file(data)
+    with nncodec.weights.open(archive, base=base) as file:
+        for name, value in expected.items():
+            np.testing.assert_array_equal(file[name], value)
+    assert nncodec.weights.numpy.load_file(archive, base=base).keys() == expected.keys()
+    with pytest.raises(BaseFileError, match="pass --base FILE"):
+        nncodec.weights.open(archive)
+    with pytest.raises(BaseFileError, match="has another base"):
+        nncodec.weights.open(archive, base=data)
+    name = min(expected)
+    for options in ([], ["--base", str(base)]):
+        out = tmp_path / "one.npy"
+        command = ["weights", "get", str(archive), name, "-o", str(out), *options]
+        assert CliRunner().invoke(app, command).exit_code == (0 if options else 1)
+        assert out.exists() == bool(options)
+        command = ["weights", "ls", str(archive), *options]
+        assert CliRunner().invoke(app, command).exit_code == (0 if options else 1)
 
 
 def test_damaged_archives() -> None:

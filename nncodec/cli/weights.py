@@ -15,7 +15,7 @@ import typer
 
 from nncodec.cli import files, weights_lossy, weights_tune
 from nncodec.cli.common import AsJson, each, show
-from nncodec.cli.options import Level, Model, Quiet, Threads
+from nncodec.cli.options import BaseFile, Level, Model, Quiet, Threads
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file
 from nncodec.levels import DEFAULT_LEVEL
@@ -133,6 +133,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 def ls(
     inputs: Annotated[list[str], typer.Argument(metavar="FILE...", help="Archives, or folders.")],
+    base: BaseFile = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tensors in archives, and what each costs: bytes coded and bits a weight.
@@ -146,7 +147,7 @@ def ls(
         from nncodec.weights.reader import open as open_weights
         from nncodec.weights.sizes import costs
 
-        with open_weights(existing(name), dequantize=False) as file:
+        with open_weights(existing(name), dequantize=False, base=base) as file:
             rows.extend({"file": name, **cost.to_dict()} for cost in costs(file))
 
     columns = COLUMNS if len(names) == 1 else {**COLUMNS, "file": lambda r: r["file"]}
@@ -175,6 +176,7 @@ def get(
     rows: Annotated[
         Optional[str], typer.Option(metavar="BEGIN:END", help="Only these rows of axis 0.")
     ] = None,
+    base: BaseFile = None,
     force: Force = False,
     threads: Threads = 0,
 ) -> None:
@@ -191,7 +193,8 @@ def get(
 
         path = existing(file_name)
         files.check_overwrite(file_name, output, force)
-        with open_weights(path, threads=threads or None, dequantize=False) as weights:
+        opened = open_weights(path, threads=threads or None, dequantize=False, base=base)
+        with opened as weights:
             found = weights.get_slice(name)
             try:
                 raw = found.raw(part if rows is not None else ...)

@@ -21,6 +21,7 @@ from nncodec.container import WITH_MODEL, Block, Kind, read_exactly, read_frame
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError, TruncatedError
 from nncodec.lanes import Coder, no_progress
+from nncodec.tensors.base import Base, check_base
 
 CACHE_BYTES = 1 << 28
 _engines = threading.Lock()  # an engine codes one block at a time, with threads of its own
@@ -40,10 +41,11 @@ class Row:
         return self.begin + self.block.size
 
 
-def read_rows(source: BinaryIO) -> Iterator[Row]:
+def read_rows(source: BinaryIO, base: Base | None = None) -> Iterator[Row]:
     """All blocks of a seekable archive from where it stands; payloads are stepped over.
 
-    Raises CorruptDataError, TruncatedError, UnsupportedVersionError.
+    Raises CorruptDataError, TruncatedError, UnsupportedVersionError; BaseFileError if deltas have
+    another base.
     """
     start = source.tell()
     size = source.seek(0, io.SEEK_END)
@@ -51,6 +53,8 @@ def read_rows(source: BinaryIO) -> Iterator[Row]:
     begin, first = 0, True
     while (frame := read_frame(source, first)) is not None:
         first = False
+        if frame.base_id:
+            check_base(frame.base_id, base)
         at = source.tell()
         for block in frame.blocks:
             yield Row(block, frame.model_id, begin, at)
@@ -78,12 +82,16 @@ class ArchiveView:
     """
 
     def __init__(
-        self, source: BinaryIO, threads: int | None = None, cache_bytes: int = CACHE_BYTES
+        self,
+        source: BinaryIO,
+        threads: int | None = None,
+        cache_bytes: int = CACHE_BYTES,
+        base: Base | None = None,
     ) -> None:
-        self.source, self.cache_bytes = source, cache_bytes
+        self.source, self.cache_bytes, self.base = source, cache_bytes, base
         self.threads = threads or usable_cores()
         self.ahead = 0  # blocks that an index has begun besides those it needs
-        self.rows = list(read_rows(source))
+        self.rows = list(read_rows(source, base))
         self.begins = [row.begin for row in self.rows]
         self.decoded_blocks = self.decoded_bytes = 0
         self._pool = ThreadPoolExecutor(self.threads)
@@ -146,7 +154,7 @@ class ArchiveView:
         try:
             coder = coder_of(row, self.threads)
             if coder is None:
-                return decode_block(row.block, payload, None, no_progress)
+                return decode_block(row.block, payload, None, no_progress, self.base)
             with _engines:
                 return decode_block(row.block, payload, coder, no_progress)
         except NNCodecError as error:

@@ -19,12 +19,18 @@ Tensors = dict[str, Any]
 Name = str | os.PathLike[str]
 
 
-def load_file(filename: Name, *, threads: int | None = None, dequantize: bool = True) -> Tensors:
+def load_file(
+    filename: Name,
+    *,
+    threads: int | None = None,
+    dequantize: bool = True,
+    base: Name | None = None,
+) -> Tensors:
     """The tensors of an archive, of any container that ``nncodec.weights.open`` reads.
 
-    ``dequantize`` is that of ``open``, which says what is raised, too.
+    ``dequantize`` and ``base`` are those of ``open``, which says what is raised, too.
     """
-    with reader.open(filename, threads=threads, dequantize=dequantize) as file:
+    with reader.open(filename, threads=threads, dequantize=dequantize, base=base) as file:
         return file.get_tensors()
 
 

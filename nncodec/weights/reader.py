@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nncodec.errors import NNCodecError, TensorNotFoundError, UnsupportedDtypeError
+from nncodec.tensors.base import Base
 from nncodec.tensors.spans import recognise
 from nncodec.weights.archive import CACHE_BYTES, ArchiveView
 from nncodec.weights.arrays import Array, Layout, layout_of, raw_array, to_numpy, to_torch
@@ -179,6 +180,7 @@ def open(
     threads: int | None = None,
     cache_bytes: int = CACHE_BYTES,
     dequantize: bool = True,
+    base: str | os.PathLike[str] | None = None,
 ) -> WeightsFile:
     """Open an archive of a file with tensors: its path, or a seekable binary file, which it closes.
 
@@ -187,10 +189,12 @@ def open(
     decoded here; zips and rwkv.cpp's files have parts of theirs before every tensor.
 
     What ``nncodec weights quantize`` or ``lowrank`` wrote is given as the floats that it stands
-    for; without ``dequantize`` as it is stored: indices, scales, factors.
+    for; without ``dequantize`` as it is stored: indices, scales, factors. ``base`` is the file that
+    an archive of differences was made against (``compress --base``).
 
     Raises CorruptDataError, TruncatedError, UnsupportedVersionError, ModelNotFoundError, OSError;
-    ContainerFormatError if what was compressed is no file with tensors; MissingPackageError.
+    ContainerFormatError if what was compressed is no file with tensors; BaseFileError for a base
+    that is missing or another one; MissingPackageError.
     """
     if framework not in FRAMEWORKS:
         raise NNCodecError(f"no framework {framework!r}: choose np or pt")
@@ -201,7 +205,8 @@ def open(
         source = Path(source).open("rb")  # noqa: SIM115, the reader closes it
     view = None
     try:
-        view = ArchiveView(source, threads, cache_bytes)
+        old = None if base is None else Base.open(Path(base))
+        view = ArchiveView(source, threads, cache_bytes, old)
         opened = WeightsFile(view, FRAMEWORKS[framework], device)
         if dequantize and any(key.startswith(OWN_METADATA) for key in opened.index.metadata):
             from nncodec.weights.dequantized import DequantizedFile

@@ -22,13 +22,20 @@ Name = str | os.PathLike[str]
 
 
 def load_file(
-    filename: Name, device: Any = "cpu", *, threads: int | None = None, dequantize: bool = True
+    filename: Name,
+    device: Any = "cpu",
+    *,
+    threads: int | None = None,
+    dequantize: bool = True,
+    base: Name | None = None,
 ) -> Tensors:
     """The tensors of an archive, of any container that ``nncodec.weights.open`` reads.
 
-    ``dequantize`` is that of ``open``, which says what is raised, too.
+    ``dequantize`` and ``base`` are those of ``open``, which says what is raised, too.
     """
-    with reader.open(filename, "pt", device, threads=threads, dequantize=dequantize) as file:
+    with reader.open(
+        filename, "pt", device, threads=threads, dequantize=dequantize, base=base
+    ) as file:
         return file.get_tensors()
 
 
