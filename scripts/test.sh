@@ -7,4 +7,4 @@ ruff check .
 ruff format --check .
 mypy
 cd tests # out of the source tree's way: what is tested is the installed wheel
-exec pytest "$@"
+exec pytest -n 2 "$@"
