@@ -55,7 +55,8 @@ void put_coded(const Streams& streams, const Plan& plan, const FieldKernels& ker
   static thread_local KeptMemory kept;
   auto* const words = kept.room<uint16_t>(most);
   RansWriter writer;
-  std::fill_n(writer.states, kRansLanes, kRansLow);
+  writer.lanes = lanes_for(streams.coded_bytes);
+  std::fill_n(writer.states, writer.lanes, kRansLow);
   writer.next = words + most;
   RansSymbols symbols;
   for (std::size_t t = plan.tables.size(); t-- > 0;) {
@@ -70,17 +71,19 @@ void put_coded(const Streams& streams, const Plan& plan, const FieldKernels& ker
     const auto* first = static_cast<const uint8_t*>(from);
     out.insert(out.end(), first, first + size);
   };
-  bytes(writer.states, sizeof writer.states);
+  bytes(writer.states, static_cast<std::size_t>(writer.lanes) * sizeof *writer.states);
   bytes(writer.next, 2 * count);
 }
 
 void take_coded(Reader& payload, const Streams& streams, const Plan& plan, const FieldKernels& kernels) {
   const std::size_t count = payload.number();
   RansReader reader;
-  std::memcpy(reader.states, payload.take(sizeof reader.states), sizeof reader.states);
-  for (uint32_t state : reader.states) {
-    if (state < kRansLow || state >> 16 >= kRansLow) throw PayloadError("a state is out of range");
-  }
+  reader.lanes = lanes_for(streams.coded_bytes);
+  uint32_t* const end = reader.states + reader.lanes;
+  const auto bytes = static_cast<std::size_t>(reader.lanes) * sizeof *reader.states;
+  std::memcpy(reader.states, payload.take(bytes), bytes);
+  if (std::any_of(reader.states, end, [](uint32_t x) { return x < kRansLow || x >> 16 >= kRansLow; }))
+    throw PayloadError("a state is out of range");
   reader.next = payload.take(2 * count);
   reader.end = reader.next + 2 * count;
   RansSlots slots;
@@ -91,7 +94,7 @@ void take_coded(Reader& payload, const Streams& streams, const Plan& plan, const
     }
   }
   if (reader.next != reader.end ||
-      std::any_of(reader.states, reader.states + kRansLanes, [](uint32_t x) { return x != kRansLow; })) {
+      std::any_of(reader.states, end, [](uint32_t x) { return x != kRansLow; })) {
     throw PayloadError("payload is damaged");
   }
 }
