@@ -189,9 +189,13 @@ class HeaderReader:
         self.source, self.seen = source, bytearray(seen)
 
     def take(self, size: int) -> bytes:
-        data = bytes(read_exactly(self.source, size, "a frame header"))
+        data = self.source.read(size)
+        if len(data) < size:  # the end, or a pipe that gives less than was asked for
+            data = bytes(data) + bytes(
+                read_exactly(self.source, size - len(data), "a frame header")
+            )
         self.seen += data
-        return data
+        return bytes(data)
 
     def varint(self, name: str, limit: int) -> int:
         value = 0

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "field_kernels.h"
 
@@ -64,11 +65,14 @@ inline __m256i look_up_8(const uint32_t* table, const uint64_t* indices, int apa
 }
 
 inline __m256i look_up_4_wide(const uint64_t* table, const uint8_t* symbols) {
-  const auto two = [&](const uint8_t* s) {
-    return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(table + s[0])),
-                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(table + s[1])));
+  uint32_t four;
+  std::memcpy(&four, symbols, 4);
+  const auto two = [&](int shift) {
+    const uint64_t *first = table + (four >> shift & 255), *second = table + (four >> (shift + 8) & 255);
+    return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(first)),
+                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(second)));
   };
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(two(symbols)), two(symbols + 2), 1);
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(two(0)), two(16), 1);
 }
 
 // For each set of lanes: where each lane's word is among the words read (spread), and which lane each
