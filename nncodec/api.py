@@ -12,12 +12,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nncodec import modelstore
+from nncodec._core import ByteStore
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import VERSION, read_frames
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.memory import View
 from nncodec.tensors.base import Base
 
 Buffer = bytes | bytearray | memoryview
@@ -110,16 +112,17 @@ def decompress(
     UnsupportedVersionError, ModelNotFoundError, BaseFileError for a base that is missing or another
     one, and NNCodecError if the limit is exceeded.
     """
-    sink = io.BytesIO()
+    archive = memoryview(data).cast("B")
+    sink = ByteStore(2 * len(archive))
     decompress_stream(
-        io.BytesIO(memoryview(data).cast("B")),
+        View(archive),
         sink,
         lambda model_id: load_coder(model_id, threads),
         max_output_size=max_output_size,
         threads=threads or usable_cores(),
         base=base_of(base),
     )
-    return sink.getvalue()
+    return sink.take()
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import io
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import BinaryIO
 
 import numpy as np
 
-from nncodec._core import PayloadError, xxh64
+from nncodec._core import ByteStore, PayloadError, xxh64
 from nncodec.blocks import (
     BLOCK_SIZE,
     DEFAULT_LANES,
@@ -43,13 +43,15 @@ from nncodec.container import (
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
-from nncodec.frames import encode_chunk, encode_delta, join_parts
+from nncodec.frames import Coded, encode_chunk, encode_delta, join_parts
 from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.memory import Payload, Sink, Source, executor
 from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.chunks import Part, plan
-from nncodec.tensors.coder import decode_fields, decode_tensors
+from nncodec.tensors.coder import decode_fields, decode_fields_into, decode_tensors
 from nncodec.tensors.delta import DeltaPart, base_bytes, plan_deltas
 from nncodec.tensors.delta_coder import decode_deltas
+from nncodec.tensors.items import Item
 from nncodec.tensors.spans import find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
 
@@ -59,6 +61,7 @@ ESCAPES_PCT = 10  # that escapes must shorten a block by: else it is hardly text
 X86_GAIN = 200  # one part in so many of a sample's payload: less may be chance
 DENSE_BLOCK = 1 << 18  # bytes; smaller blocks are soon coded
 DENSE_PCT = 2  # that context models must gain of a dense sample
+LITTLE = 1 << 10  # one part in so many; tensors are coded some thousand times as fast as bytes
 FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
 
 
@@ -90,7 +93,10 @@ class Codec:
     ) -> bytes:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
         parts = self.plan_parts(data, base)
-        return b"".join(self.encode_parts(data, parts, progress, base))
+        out = ByteStore(len(data))
+        for piece in self.encode_parts(data, parts, progress, base):
+            out.write(piece)
+        return out.take()
 
     def plan_parts(self, data: Bytes, base: Base | None) -> Sequence[Part | DeltaPart]:
         spans = find_spans(data.data)
@@ -120,15 +126,16 @@ class Codec:
         progress: Progress,
         base: Base | None,
         base_id: bytes | None,
-    ) -> Iterator[tuple[Part | DeltaPart, bytes]]:
+    ) -> Iterator[tuple[Part | DeltaPart, Coded]]:
         """The parts' frames, in order. Chunks of tensors are coded side by side."""
-        with ThreadPoolExecutor(self.threads) as pool:
-            waiting: deque[tuple[Part | DeltaPart, Future[bytes] | None]] = deque()
+        with executor(self.threads) as pool:
+            waiting: deque[tuple[Part | DeltaPart, Future[Coded] | None]] = deque()
 
-            def finish() -> tuple[Part | DeltaPart, bytes]:
+            def finish() -> tuple[Part | DeltaPart, Coded]:
                 part, chunk = waiting.popleft()
                 if chunk is None:
-                    return part, self.encode_frame(data[part.begin : part.end], progress, base_id)
+                    piece = data[part.begin : part.end]
+                    return part, (self.encode_frame(piece, progress, base_id),)
                 frame = chunk.result()
                 progress(part.end - part.begin)
                 return part, frame
@@ -138,13 +145,24 @@ class Codec:
                 if isinstance(part, DeltaPart):
                     assert base
                     chunk = pool.submit(encode_delta, piece, part.items, base)
-                elif part.items:
-                    chunk = pool.submit(encode_chunk, piece, part.items, self.tensors, base_id)
+                elif items := self.items_of(part, len(data)):
+                    chunk = pool.submit(encode_chunk, piece, items, self.tensors, base_id)
                 waiting.append((part, chunk))
                 if len(waiting) > 2 * self.threads:
                     yield finish()
             while waiting:
                 yield finish()
+
+    def items_of(self, part: Part, whole: int) -> tuple[Item, ...]:
+        """What a part of a file of ``whole`` bytes is coded as; empty: as bytes like any others.
+
+        Fast, a little of a large file is an item itself: context models, which would make a header
+        some times smaller, would take as long for it as all tensors do.
+        """
+        size = part.end - part.begin
+        if part.items or self.tensors != "fast" or not 0 < size * LITTLE <= whole:
+            return part.items
+        return (Item(None, 0, 1, size),)
 
     def encode_frame(
         self, data: Bytes, progress: Progress = no_progress, base_id: bytes | None = None
@@ -293,8 +311,8 @@ def read_up_to(source: BinaryIO, size: int) -> bytes:
 
 
 def decompress_stream(
-    source: BinaryIO,
-    sink: BinaryIO,
+    source: Source,
+    sink: Sink,
     find_coder: Callable[[bytes | None], Coder],
     progress: Progress = no_progress,
     max_output_size: int | None = None,
@@ -304,20 +322,24 @@ def decompress_stream(
     """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
 
     ``find_coder`` maps a model id to its engine, None to context models. Every block is verified
-    before it is written; as many chunks of tensors as ``threads`` are decoded side by side.
-    ``base`` is what deltas were made against. Raises CorruptDataError, TruncatedError,
+    before it is written; a ``ByteStore`` holds nothing else once all are, and is to be dropped
+    after an error. As many chunks of tensors as ``threads`` are decoded side by side. ``base`` is
+    what deltas were made against. Raises CorruptDataError, TruncatedError,
     UnsupportedVersionError, BaseFileError before anything of a frame that names a base is decoded,
     or what ``find_coder`` does.
     """
     read = written = 0
     first = True
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[bytes]] = deque()
+    with executor(threads) as pool:
+        waiting: deque[Future[bytes] | Future[int]] = deque()
 
         def write(most: int) -> None:
             """Chunks that wait, until ``most`` are left."""
             while len(waiting) > most:
                 data = waiting.popleft().result()
+                if isinstance(data, int):  # where it belongs already
+                    progress(data)
+                    continue
                 progress(len(data))
                 sink.write(data)
 
@@ -330,13 +352,21 @@ def decompress_stream(
                 )
             if frame.base_id:
                 check_base(frame.base_id, base)
-            read += len(frame.pack())
+            read += frame.header_size
             coder = find_coder(frame.model_id) if frame.model_id else None
             for row in frame.blocks:
                 payload = read_exactly(source, row.payload_size, "a block")
                 read, written = read + len(payload), written + row.size
                 if row.kind in (*WITH_ITEMS, Kind.DELTA):
-                    waiting.append(pool.submit(decode_block, row, payload, None, no_progress, base))
+                    chunk: Future[bytes] | Future[int]
+                    if isinstance(sink, ByteStore):
+                        if sink.room < row.size:
+                            write(most=0)  # memory moves only while no one writes to it
+                        at = sink.claim(row.size)
+                        chunk = pool.submit(decode_in_place, row, payload, base, sink, at)
+                    else:
+                        chunk = pool.submit(decode_block, row, payload, None, no_progress, base)
+                    waiting.append(chunk)
                     write(most=threads)
                     continue
                 write(most=0)
@@ -346,18 +376,34 @@ def decompress_stream(
     return read, written
 
 
+def decode_in_place(
+    row: Block, payload: Payload, base: Base | None, store: ByteStore, at: int
+) -> int:
+    """As ``decode_block``, of tensors, to claimed bytes of a ``store``; returns how many."""
+    if row.kind != Kind.FIELDS:
+        store.put(at, decode_block(row, payload, None, no_progress, base))
+        return row.size
+    try:
+        checksum = decode_fields_into(store, at, row.items, payload, choose_isa())
+    except PayloadError as error:
+        raise CorruptDataError(f"a block is damaged: {error}") from error
+    if checksum != row.checksum:
+        raise CorruptDataError("a block is damaged (its checksum does not match)")
+    return row.size
+
+
 def decode_block(
     row: Block,
-    payload: bytes,
+    payload: Payload,
     coder: Coder | None,
     progress: Progress,
     base: Base | None = None,
 ) -> bytes:
     """A block's bytes, verified. Raises CorruptDataError if they are not what was compressed."""
     if row.kind == Kind.STORED:
-        data = payload
+        data = bytes(payload)
     elif row.kind == Kind.CONSTANT:
-        data = payload * row.size
+        data = bytes(payload) * row.size
     elif row.kind in WITH_ITEMS:
         decode = decode_fields if row.kind == Kind.FIELDS else decode_tensors
         try:
@@ -366,12 +412,12 @@ def decode_block(
             raise CorruptDataError(f"a block is damaged: {error}") from error
     elif row.kind == Kind.DELTA:
         assert base  # the frame's, which was checked
-        data = decode_delta(row, payload, base)
+        data = decode_delta(row, bytes(payload), base)
     else:
         if coder is None:
             raise CorruptDataError("a coded block names no model")
         try:
-            data = coder.decode(payload, row.coded_size, row.geometry, progress)
+            data = coder.decode(bytes(payload), row.coded_size, row.geometry, progress)
         except PayloadError as error:
             raise CorruptDataError(f"a block is damaged: {error}") from error
         if row.transform:

@@ -23,7 +23,7 @@ rejected. docs/format.md says the same with an example.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import BinaryIO
 
@@ -37,6 +37,7 @@ from nncodec.blocks import (
     needed_table_bits,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.memory import Payload, Source, View
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.items import FIELDS, Item, dtype_of
 from nncodec.transforms import Transform
@@ -106,6 +107,7 @@ class Frame:
     blocks: tuple[Block, ...]
     model_id: bytes | None = None
     base_id: bytes | None = None
+    header_size: int = field(default=0, compare=False)  # in bytes, of a frame that was read
 
     @property
     def payload_size(self) -> int:
@@ -163,9 +165,15 @@ def header_checksum(header: bytes | bytearray) -> bytes:
     return (xxh64(bytes(header)) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def read_exactly(source: BinaryIO, size: int, what: str) -> bytes:
+def read_exactly(source: Source, size: int, what: str) -> Payload:
     """``size`` bytes, read in pieces, so that a false length costs no more than the data held."""
-    pieces, left = [], size
+    pieces: list[Payload] = []
+    left = size
+    if isinstance(source, View):  # there is no need for pieces
+        view = source.read(size)
+        if len(view) == size:
+            return view
+        left -= len(view)
     while left and (piece := source.read(min(left, 1 << 20))):
         pieces.append(piece)
         left -= len(piece)
@@ -177,13 +185,17 @@ def read_exactly(source: BinaryIO, size: int, what: str) -> bytes:
 class HeaderReader:
     """Reads fields and keeps every byte it read, for the header's checksum."""
 
-    def __init__(self, source: BinaryIO, seen: bytes) -> None:
+    def __init__(self, source: Source, seen: bytes) -> None:
         self.source, self.seen = source, bytearray(seen)
 
     def take(self, size: int) -> bytes:
-        data = read_exactly(self.source, size, "a frame header")
+        data = self.source.read(size)
+        if len(data) < size:  # the end, or a pipe that gives less than was asked for
+            data = bytes(data) + bytes(
+                read_exactly(self.source, size - len(data), "a frame header")
+            )
         self.seen += data
-        return data
+        return bytes(data)
 
     def varint(self, name: str, limit: int) -> int:
         value = 0
@@ -201,7 +213,7 @@ class HeaderReader:
         return value
 
 
-def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
+def read_frame(source: Source, first: bool = True) -> Frame | None:
     """Parse the next frame's header; None at the end of the source (never for the first).
 
     Leaves ``source`` at the first payload. Raises CorruptDataError for a foreign file or a damaged
@@ -245,7 +257,7 @@ def read_frame(source: BinaryIO, first: bool = True) -> Frame | None:
         raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
     if base_id is None and any(block.kind == Kind.DELTA for block in blocks):
         raise CorruptDataError("frame header: a delta names no base")
-    return Frame(total, block_size, tuple(blocks), model_id, base_id)
+    return Frame(total, block_size, tuple(blocks), model_id, base_id, len(reader.seen))
 
 
 def read_block(reader: HeaderReader, size: int) -> Block:

@@ -23,11 +23,12 @@ from nncodec.tensors.items import Item, with_fields
 
 SPLIT = 19 + 13  # bytes that another frame of stored blocks adds, at most
 MOST_HELD = 1 << 16  # bytes of frames that wait for what comes after them
+Coded = tuple[bytes, ...]  # a frame in pieces, or empty if there is none
 
 
 def encode_chunk(
     chunk: Bytes, items: tuple[Item, ...], way: str, base_id: bytes | None = None
-) -> bytes:
+) -> Coded:
     """A frame of one block of tensors; empty if their numbers are noise. ``way``: fast or max."""
     if way == "fast":
         kind, items = Kind.FIELDS, with_fields(items)
@@ -38,17 +39,21 @@ def encode_chunk(
     return chunk_frame(row, payload, base_id)
 
 
-def encode_delta(chunk: Bytes, items: tuple[DeltaItem, ...], base: Base) -> bytes:
+def encode_delta(chunk: Bytes, items: tuple[DeltaItem, ...], base: Base) -> Coded:
     """A frame of one block, which names the base; empty if the differences are noise."""
     payload = encode_deltas(items, base_bytes(items, base), chunk, choose_isa())
     row = Block(Kind.DELTA, len(chunk), len(payload), xxh64(chunk), deltas=items)
     return chunk_frame(row, payload, base.id)
 
 
-def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> bytes:
+def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> Coded:
     if len(payload) >= row.size:
-        return b""
-    return Frame(row.size, row.size, (row,), base_id=base_id).pack() + payload
+        return ()
+    return Frame(row.size, row.size, (row,), base_id=base_id).pack(), payload
+
+
+def size_of(frame: Coded) -> int:
+    return sum(map(len, frame))
 
 
 def stored_frame(data: Bytes, base_id: bytes | None = None) -> Frame:
@@ -59,26 +64,26 @@ def stored_frame(data: Bytes, base_id: bytes | None = None) -> Frame:
 
 
 def join_parts(
-    data: Bytes, coded: Iterable[tuple[Part | DeltaPart, bytes]], base_id: bytes | None = None
+    data: Bytes, coded: Iterable[tuple[Part | DeltaPart, Coded]], base_id: bytes | None = None
 ) -> Iterator[bytes | memoryview]:
     """The archive of (n,) ``data`` piece by piece, from its parts in order, each with its frame.
 
     A frame may be empty: then the part is stored.
     """
-    waiting: list[tuple[Part | DeltaPart, bytes]] = []
+    waiting: list[tuple[Part | DeltaPart, Coded]] = []
     for part, frame in coded:
         size = part.end - part.begin
-        if frame and len(frame) + SPLIT <= size:
+        if frame and size_of(frame) + SPLIT <= size:
             yield from settle(data, waiting, base_id)
             waiting = []
-            yield frame
+            yield from frame
         else:
-            waiting.append((part, frame if len(frame) <= MOST_HELD else b""))
+            waiting.append((part, frame if size_of(frame) <= MOST_HELD else ()))
     yield from settle(data, waiting, base_id)
 
 
 def settle(
-    data: Bytes, parts: list[tuple[Part | DeltaPart, bytes]], base_id: bytes | None
+    data: Bytes, parts: list[tuple[Part | DeltaPart, Coded]], base_id: bytes | None
 ) -> Iterator[bytes | memoryview]:
     """Neighbours of which none shrinks much: their frames, or one of stored blocks if shorter."""
     if not parts:
@@ -86,8 +91,9 @@ def settle(
     run = data[parts[0][0].begin : parts[-1][0].end]
     frames = [frame for _, frame in parts]
     header = stored_frame(run, base_id).pack()
-    if all(frames) and sum(map(len, frames)) <= len(header) + len(run):
-        yield from frames
+    if all(frames) and sum(map(size_of, frames)) <= len(header) + len(run):
+        for frame in frames:
+            yield from frame
     else:
         yield header
         yield run.data

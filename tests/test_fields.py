@@ -65,6 +65,15 @@ def test_what_is_strange(dtype: Dtype) -> None:
         both_ways([Item(dtype, 1, 40, 160)], as_dtype(values, dtype))
 
 
+def test_many_symbols_have_more_lanes() -> None:
+    """At 2^20 symbols; there is a row of a length that no number of lanes divides."""
+    values = (normal(1030, 1021) * 9).astype(np.int8)
+    fewer = values[:1020].ravel().view("u1")
+    before = len(encode_fields([Item(Dtype.I8, 0, 1020, 1021)], fewer, ""))
+    payload = both_ways([Item(Dtype.I8, 0, 1030, 1021)], values.tobytes())
+    assert 0.99 * before < len(payload) * 1020 / 1030 < 1.01 * before
+
+
 def test_many_items() -> None:
     """Of all dtypes, with bytes between them, too small to be coded, noise, one like another."""
     noise = random.Random(1).randbytes(4000)

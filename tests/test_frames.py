@@ -22,7 +22,7 @@ def parts_of(size: int, step: int) -> list[Part]:
 
 def test_noise_of_48_mib_adds_less_than_64_bytes() -> None:
     data = np.zeros(3 * BLOCK_SIZE, dtype=np.uint8)  # what is stored is not looked at
-    archive = b"".join(join_parts(data, [(p, b"") for p in parts_of(len(data), 1 << 23)]))
+    archive = b"".join(join_parts(data, [(p, ()) for p in parts_of(len(data), 1 << 23)]))
     assert len(data) + 39 < len(archive) <= len(data) + 64
     (frame,) = read_frames(io.BytesIO(archive))
     assert [block.kind for block in frame.blocks] == [Kind.STORED] * 3
@@ -34,9 +34,9 @@ def test_frames_that_gain_little_do_not_add_up(gain: int) -> None:
     """Noise and frames in turn: never longer than one stored frame."""
     step = 2 * MOST_HELD
     data = np.zeros(20 * step, dtype=np.uint8)
-    coded = [
-        (p, b"" if i % 2 else bytes(step - gain)) for i, p in enumerate(parts_of(len(data), step))
-    ]
+    parts = parts_of(len(data), step)
+    frame = (bytes(9), bytes(step - gain - 9))
+    coded = [(part, () if i % 2 else frame) for i, part in enumerate(parts)]
     archive = b"".join(join_parts(data, coded))
     assert len(archive) <= len(data) + len(stored_frame(data).pack())
     assert len(archive) <= len(data) - 10 * (gain - SPLIT) + 64
@@ -44,9 +44,9 @@ def test_frames_that_gain_little_do_not_add_up(gain: int) -> None:
 
 def test_small_frames_are_kept_where_they_are_shorter() -> None:
     data = np.zeros(300, dtype=np.uint8)
-    coded = [(Part(0, 100), bytes(90)), (Part(100, 300), bytes(190))]
-    assert list(join_parts(data, coded)) == [bytes(90), bytes(190)]
-    longer = [(Part(0, 100), bytes(140)), (Part(100, 300), bytes(190))]
+    coded = [(Part(0, 100), (b"a", bytes(89))), (Part(100, 300), (bytes(190),))]
+    assert list(join_parts(data, coded)) == [b"a", bytes(89), bytes(190)]
+    longer = [(Part(0, 100), (bytes(140),)), (Part(100, 300), (bytes(190),))]
     header = stored_frame(data).pack()
     assert b"".join(join_parts(data, longer)) == header + data.tobytes()
 

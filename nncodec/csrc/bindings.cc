@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "block_coder.h"
+#include "byte_store.h"
 #include "delta_coder.h"
 #include "engine.h"
 #include "field_coder.h"
@@ -258,27 +259,56 @@ nb::object trellis_quantize(const Tokens& positions, const Rates& rates, int sta
   return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {rows, cols}, owner));
 }
 
+nb::object new_bytes(std::size_t size) {
+  nb::object result = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
+  if (!result.is_valid()) throw std::bad_alloc();
+  return result;
+}
+
+uint8_t* bytes_of(const nb::object& bytes) {
+  return reinterpret_cast<uint8_t*>(PyBytes_AsString(bytes.ptr()));
+}
+
 nb::object code_fields(const Items& items, const Bytes& input, bool decode, const std::string& isa) {
   // No copy: this is to be fast, and if another thread should write to the input, the result is nonsense,
   // but stays in bounds, since no length is read twice.
   const std::vector<nncodec::TensorItem> list = read_items(items, kLastField);
   if (!decode) {
-    std::vector<uint8_t> out;
-    {
-      nb::gil_scoped_release unlocked;
-      out = nncodec::encode_fields(list, input.data(), input.shape(0), isa);
-    }
-    return nb::bytes(out.data(), out.size());
-  }
-  const std::size_t size = nncodec::field_bytes(list);
-  nb::object result = nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size)));
-  if (!result.is_valid()) throw std::bad_alloc();
-  auto* const out = reinterpret_cast<uint8_t*>(PyBytes_AsString(result.ptr()));
-  {
+    nb::object result;
     nb::gil_scoped_release unlocked;
-    nncodec::decode_fields(list, input.data(), input.shape(0), out, isa);
+    nncodec::encode_fields(list, input.data(), input.shape(0), isa, [&](std::size_t size) {
+      nb::gil_scoped_acquire locked;
+      result = new_bytes(size);
+      return bytes_of(result);
+    });
+    return result;
   }
+  nb::object result = new_bytes(nncodec::field_bytes(list));
+  uint8_t* const out = bytes_of(result);
+  nb::gil_scoped_release unlocked;
+  nncodec::decode_fields(list, input.data(), input.shape(0), out, isa);
   return result;
+}
+
+// The same, to bytes `at` of a store; returns their checksum.
+uint64_t decode_fields_into(nncodec::ByteStore& store, std::size_t at, const Items& items,
+                            const Bytes& input, const std::string& isa) {
+  const std::vector<nncodec::TensorItem> list = read_items(items, kLastField);
+  const std::size_t size = nncodec::field_bytes(list);
+  const nncodec::ByteStore::Use use(store, at, size);
+  nb::gil_scoped_release unlocked;
+  nncodec::decode_fields(list, input.data(), input.shape(0), use.data(), isa);
+  return nncodec::xxh64(use.data(), size);
+}
+
+void put_into(nncodec::ByteStore& store, std::size_t at, const Bytes& data) {
+  const nncodec::ByteStore::Use use(store, at, data.shape(0));
+  nb::gil_scoped_release unlocked;
+  std::copy_n(data.data(), data.shape(0), use.data());
+}
+
+void write_to(nncodec::ByteStore& store, const Bytes& data) {
+  put_into(store, store.claim(data.shape(0)), data);
 }
 
 using Deltas = std::vector<std::tuple<int, int, int64_t, int64_t, int>>;
@@ -404,6 +434,15 @@ NB_MODULE(_core, m) {
   m.def("trellis_quantize", &trellis_quantize, nb::arg("positions").noconvert(),
         nb::arg("rates").noconvert(), nb::arg("states"), nb::arg("odd_state"),
         nb::arg("odd_index"));
+  nb::class_<nncodec::ByteStore>(m, "ByteStore")
+      .def(nb::init<std::size_t>(), nb::arg("expected"))
+      .def_prop_ro("room", &nncodec::ByteStore::room)
+      .def("claim", &nncodec::ByteStore::claim, nb::arg("size"))
+      .def("put", &put_into, nb::arg("at"), nb::arg("data"))
+      .def("write", &write_to, nb::arg("data"))
+      .def("decode_fields", &decode_fields_into, nb::arg("at"), nb::arg("items"),
+           nb::arg("data").noconvert(), nb::arg("isa"))
+      .def("take", [](nncodec::ByteStore& self) { return nb::steal<nb::bytes>(self.take()); });
   m.def("code_fields", &code_fields, nb::arg("items"), nb::arg("data").noconvert(),
         nb::arg("decode"), nb::arg("isa"));
   m.def("code_deltas", &code_deltas, nb::arg("items"), nb::arg("base").noconvert(),

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "field_choose.h"
@@ -48,39 +48,53 @@ class Reader {
   const uint8_t *at_, *end_;
 };
 
-void put_coded(const Streams& streams, const Plan& plan, const FieldKernels& kernels,
-               std::vector<uint8_t>& out) {
-  // At most a word a symbol.
-  const std::size_t most = streams.coded_bytes + kRansSlack;
-  static thread_local KeptMemory kept;
-  auto* const words = kept.room<uint16_t>(most);
-  RansWriter writer;
-  std::fill_n(writer.states, kRansLanes, kRansLow);
-  writer.next = words + most;
-  RansSymbols symbols;
-  for (std::size_t t = plan.tables.size(); t-- > 0;) {
-    fill(plan.tables[t], symbols);
-    const std::vector<Run>& runs = streams.coded[t];
-    for (auto run = runs.rbegin(); run != runs.rend(); ++run)
-      kernels.encode(symbols, run->data, run->size, writer);
+// Symbols that have a table, in memory that is kept.
+class CodedWriter {
+ public:
+  CodedWriter(const Streams& streams, const Plan& plan, const FieldKernels& kernels) {
+    // At most a word a symbol.
+    const std::size_t most = streams.coded_bytes + kRansSlack;
+    auto* const words = kept_.room<uint16_t>(most);
+    writer_.lanes = lanes_for(streams.coded_bytes);
+    std::fill_n(writer_.states, writer_.lanes, kRansLow);
+    writer_.next = words + most;
+    RansSymbols symbols;
+    for (std::size_t t = plan.tables.size(); t-- > 0;) {
+      fill(plan.tables[t], symbols);
+      const std::vector<Run>& runs = streams.coded[t];
+      for (auto run = runs.rbegin(); run != runs.rend(); ++run)
+        kernels.encode(symbols, run->data, run->size, writer_);
+    }
+    words_ = static_cast<std::size_t>(words + most - writer_.next);
+    put_number(head_, words_);
+    const auto* const states = reinterpret_cast<const uint8_t*>(writer_.states);
+    head_.insert(head_.end(), states, states + static_cast<std::size_t>(writer_.lanes) * sizeof(uint32_t));
   }
-  const auto count = static_cast<std::size_t>(words + most - writer.next);
-  put_number(out, count);
-  const auto bytes = [&](const void* from, std::size_t size) {
-    const auto* first = static_cast<const uint8_t*>(from);
-    out.insert(out.end(), first, first + size);
-  };
-  bytes(writer.states, sizeof writer.states);
-  bytes(writer.next, 2 * count);
-}
+
+  std::size_t size() const { return head_.size() + 2 * words_; }
+
+  uint8_t* put(uint8_t* to) const {
+    std::memcpy(to, head_.data(), head_.size());
+    std::memcpy(to + head_.size(), writer_.next, 2 * words_);
+    return to + size();
+  }
+
+ private:
+  KeptMemory kept_;
+  RansWriter writer_;
+  std::size_t words_;
+  std::vector<uint8_t> head_;
+};
 
 void take_coded(Reader& payload, const Streams& streams, const Plan& plan, const FieldKernels& kernels) {
   const std::size_t count = payload.number();
   RansReader reader;
-  std::memcpy(reader.states, payload.take(sizeof reader.states), sizeof reader.states);
-  for (uint32_t state : reader.states) {
-    if (state < kRansLow || state >> 16 >= kRansLow) throw PayloadError("a state is out of range");
-  }
+  reader.lanes = lanes_for(streams.coded_bytes);
+  uint32_t* const end = reader.states + reader.lanes;
+  const auto bytes = static_cast<std::size_t>(reader.lanes) * sizeof *reader.states;
+  std::memcpy(reader.states, payload.take(bytes), bytes);
+  if (std::any_of(reader.states, end, [](uint32_t x) { return x < kRansLow || x >> 16 >= kRansLow; }))
+    throw PayloadError("a state is out of range");
   reader.next = payload.take(2 * count);
   reader.end = reader.next + 2 * count;
   RansSlots slots;
@@ -91,7 +105,7 @@ void take_coded(Reader& payload, const Streams& streams, const Plan& plan, const
     }
   }
   if (reader.next != reader.end ||
-      std::any_of(reader.states, reader.states + kRansLanes, [](uint32_t x) { return x != kRansLow; })) {
+      std::any_of(reader.states, end, [](uint32_t x) { return x != kRansLow; })) {
     throw PayloadError("payload is damaged");
   }
 }
@@ -195,8 +209,8 @@ const FieldKernels& choose_field_kernels(const std::string& isa) {
   return portable::field_kernels;
 }
 
-std::vector<uint8_t> encode_fields(const std::vector<TensorItem>& items, const uint8_t* chunk,
-                                   std::size_t size, const std::string& isa) {
+void encode_fields(const std::vector<TensorItem>& items, const uint8_t* chunk, std::size_t size,
+                   const std::string& isa, const std::function<uint8_t*(std::size_t)>& room) {
   const FieldKernels& kernels = choose_field_kernels(isa);
   if (field_bytes(items) != size) throw std::invalid_argument("the tensors do not fill the chunk");
   const std::vector<ItemShape> shapes = shapes_of(items);
@@ -205,13 +219,15 @@ std::vector<uint8_t> encode_fields(const std::vector<TensorItem>& items, const u
   Plan plan = choose_plan(shapes, chunk, kernels, planes);
   const Streams streams = streams_of(shapes, plan, planes, bytes);
   const std::vector<uint8_t> written = write_plan(shapes, plan);
-  std::vector<uint8_t> out;
-  out.reserve(written.size() + 2 * streams.coded_bytes + streams.plain_bytes + 256);
-  put_number(out, written.size());
-  out.insert(out.end(), written.begin(), written.end());
-  if (streams.coded_bytes > 0) put_coded(streams, plan, kernels, out);
-  for (const Run& run : streams.plain) out.insert(out.end(), run.data, run.data + run.size);
-  return out;
+  std::vector<uint8_t> head;
+  put_number(head, written.size());
+  head.insert(head.end(), written.begin(), written.end());
+  std::optional<CodedWriter> coded;
+  if (streams.coded_bytes > 0) coded.emplace(streams, plan, kernels);
+  uint8_t* to = room(head.size() + (coded ? coded->size() : 0) + streams.plain_bytes);
+  to = std::copy(head.begin(), head.end(), to);
+  if (coded) to = coded->put(to);
+  for (const Run& run : streams.plain) to = std::copy_n(run.data, run.size, to);
 }
 
 std::size_t field_bytes(const std::vector<TensorItem>& items) {

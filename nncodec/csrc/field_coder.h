@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,10 @@
 
 namespace nncodec {
 
-// The payload of `chunk`, which holds the items one after the other. Throws std::invalid_argument if
-// they do not fill it.
-std::vector<uint8_t> encode_fields(const std::vector<TensorItem>& items, const uint8_t* chunk,
-                                   std::size_t size, const std::string& isa);
+// The payload of `chunk`, which holds the items one after the other, to where `room` says for its size;
+// that is called once. Throws std::invalid_argument if they do not fill it.
+void encode_fields(const std::vector<TensorItem>& items, const uint8_t* chunk, std::size_t size,
+                   const std::string& isa, const std::function<uint8_t*(std::size_t)>& room);
 
 // How many bytes the items have; throws std::invalid_argument for more than a chunk's.
 std::size_t field_bytes(const std::vector<TensorItem>& items);

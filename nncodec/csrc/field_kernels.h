@@ -9,8 +9,14 @@
 namespace nncodec {
 
 // Interleaved rANS: states in [kRansLow, kRansLow << 16), words of 16 bits, frequencies of 12 bits.
-constexpr int kRansLanes = 32, kFrequencyBits = 12;
+constexpr int kFrequencyBits = 12;
 constexpr uint32_t kRansLow = 1u << 15, kFrequencyTotal = 1u << kFrequencyBits;
+
+// Symbol i of a run belongs to lane i mod lanes. More lanes wait less for each other, but a state is four
+// bytes: so many symbols must pay for them.
+constexpr int kFewLanes = 32, kManyLanes = 64;
+constexpr std::size_t kForManyLanes = 1 << 20;
+constexpr int lanes_for(std::size_t symbols) { return symbols < kForManyLanes ? kFewLanes : kManyLanes; }
 
 // What a decoder looks up for the low 12 bits of a state: symbol | frequency << 8 | offset << 20.
 struct RansSlots {
@@ -24,12 +30,14 @@ struct RansSymbols {
 };
 
 struct RansReader {
-  uint32_t states[kRansLanes];
+  int lanes;  // kFewLanes or kManyLanes
+  uint32_t states[kManyLanes];
   const uint8_t *next, *end;  // words, at any address; nothing lies behind the end
 };
 
 struct RansWriter {
-  uint32_t states[kRansLanes];
+  int lanes;
+  uint32_t states[kManyLanes];
   uint16_t* next;  // grows downwards; kRansSlack words below it are free for nonsense
 };
 constexpr int kRansSlack = 16;

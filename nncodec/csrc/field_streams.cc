@@ -67,8 +67,7 @@ Planes::Planes(const std::vector<ItemShape>& shapes, uint8_t* chunk) {
                                                             : 1);
     if (s.windowed()) total += s.units * nibble_bytes(s.unit);
   }
-  static thread_local KeptMemory kept;
-  uint8_t* at = kept.room<uint8_t>(static_cast<std::size_t>(total));
+  uint8_t* at = kept_.room<uint8_t>(static_cast<std::size_t>(total));
   const auto next = [&](bool has, int64_t size) {
     uint8_t* const from = at;
     if (has) at += size;

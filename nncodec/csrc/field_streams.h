@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "field_plan.h"
+#include "kept_memory.h"
 
 namespace nncodec {
 
@@ -15,27 +16,6 @@ struct ItemPlanes {
   uint8_t *symbols, *nibbles, *middle, *low, *escapes, *flips;
 };
 
-// Memory that a thread keeps from chunk to chunk: fresh pages cost more than what is done with them.
-class KeptMemory {
- public:
-  // Room for `size` elements, with anything in it, until the next call.
-  template <class T>
-  T* room(std::size_t size) {
-    const std::size_t bytes = size * sizeof(T);
-    if (bytes > size_) {
-      bytes_.reset();  // so that both are never there at once
-      bytes_.reset(new uint8_t[bytes]);
-      size_ = bytes;
-    }
-    return reinterpret_cast<T*>(bytes_.get());
-  }
-
- private:
-  std::unique_ptr<uint8_t[]> bytes_;
-  std::size_t size_ = 0;
-};
-
-// One at a time in each thread.
 class Planes {
  public:
   // Symbols of elements of one byte are the chunk's own bytes.
@@ -45,6 +25,7 @@ class Planes {
   ItemPlanes& of(std::size_t item) { return items_[item]; }
 
  private:
+  KeptMemory kept_;
   std::unique_ptr<uint8_t[]> sparse_;  // not initialised
   std::vector<ItemPlanes> items_;
 };

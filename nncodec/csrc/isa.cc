@@ -31,7 +31,7 @@ bool has_avx512() {
 }
 
 // Whether the processor has int8 tiles, the system saves them, and lets this process use them.
-bool has_amx() {
+bool find_amx() {
 #if defined(NNCODEC_EMULATE_TILES)
   return has_avx512();  // tiles of plain memory: see dot_amx.inl
 #elif defined(__linux__)
@@ -44,11 +44,16 @@ bool has_amx() {
   constexpr unsigned kTileState = 3u << 17;
   if ((low & kTileState) != kTileState) return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return granted;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
 #endif
+}
+
+// Found out once: virtual machines take tens of microseconds for each question to the processor.
+bool has_amx() {
+  static const bool here = find_amx();
+  return here;
 }
 #endif
 

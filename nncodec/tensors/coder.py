@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec import _core
+from nncodec.memory import Payload
 from nncodec.tensors.items import Item
 
 Bytes = npt.NDArray[np.uint8]
@@ -24,7 +25,7 @@ def encode_tensors(items: Sequence[Item], chunk: Bytes, isa: str) -> bytes:
     return _core.code_tensors(rows(items), chunk, decode=False, isa=isa)
 
 
-def decode_tensors(items: Sequence[Item], payload: bytes, isa: str) -> bytes:
+def decode_tensors(items: Sequence[Item], payload: Payload, isa: str) -> bytes:
     """Inverse of ``encode_tensors``. Raises PayloadError if the payload is found damaged."""
     return _core.code_tensors(rows(items), np.frombuffer(payload, np.uint8), decode=True, isa=isa)
 
@@ -34,9 +35,16 @@ def encode_fields(items: Sequence[Item], chunk: Bytes, isa: str) -> bytes:
     return _core.code_fields(rows(items), chunk, decode=False, isa=isa)
 
 
-def decode_fields(items: Sequence[Item], payload: bytes, isa: str) -> bytes:
+def decode_fields(items: Sequence[Item], payload: Payload, isa: str) -> bytes:
     """Inverse of ``encode_fields``. Raises PayloadError if the payload is found damaged."""
     return _core.code_fields(rows(items), np.frombuffer(payload, np.uint8), decode=True, isa=isa)
+
+
+def decode_fields_into(
+    store: _core.ByteStore, at: int, items: Sequence[Item], payload: Payload, isa: str
+) -> int:
+    """The same, to bytes of ``store`` from ``at`` on, which were claimed; returns their XXH64."""
+    return store.decode_fields(at, rows(items), np.frombuffer(payload, np.uint8), isa)
 
 
 def rows(items: Sequence[Item]) -> list[tuple[int, int, int, int]]:

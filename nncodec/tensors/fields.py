@@ -24,9 +24,9 @@ from nncodec.tensors.field_plan import (
 from nncodec.tensors.field_planes import Planes, cut, join, runs_of, unit_begins
 from nncodec.tensors.items import Item
 
-LANES = 32
+FEW_LANES, MANY_LANES = 32, 64
+FOR_MANY_LANES = 1 << 20  # symbols of a payload that have a table
 LOW = 1 << 15  # of a state; its words have 16 bits
-STATES = struct.Struct(f"<{LANES}I")
 Stream = tuple[int, bytearray]  # a table, and what it codes
 
 
@@ -112,19 +112,21 @@ def _read_varint(data: bytes) -> tuple[int, bytes]:
 
 def _decode_coded(plan: Plan, streams: Sequence[Stream], data: bytes) -> bytes:
     """Fills the streams; returns what follows them."""
+    lanes = _lanes_for(streams)
+    layout = struct.Struct(f"<{lanes}I")
     count, data = _read_varint(data)
-    if len(data) < STATES.size + 2 * count:
+    if len(data) < layout.size + 2 * count:
         raise PayloadError("payload ends too early")
-    states = list(STATES.unpack_from(data))
+    states = list(layout.unpack_from(data))
     if any(not LOW <= x < LOW << 16 for x in states):
         raise PayloadError("a state is out of range")
-    words = iter(struct.unpack_from(f"<{count}H", data, STATES.size))
+    words = iter(struct.unpack_from(f"<{count}H", data, layout.size))
     for table, out in streams:
         frequencies = plan.tables[table - 1]
         starts = [0, *accumulate(frequencies)]
         symbols = [s for s in range(256) for _ in range(frequencies[s])]
         for i in range(len(out)):
-            x = states[i % LANES]
+            x = states[i % lanes]
             slot = x % TOTAL
             s = out[i] = symbols[slot]
             x = frequencies[s] * (x >> FREQUENCY_BITS) + slot - starts[s]
@@ -133,23 +135,30 @@ def _decode_coded(plan: Plan, streams: Sequence[Stream], data: bytes) -> bytes:
                 if word is None:
                     raise PayloadError("payload ends too early")
                 x = x << 16 | word
-            states[i % LANES] = x
+            states[i % lanes] = x
     if next(words, None) is not None or any(x != LOW for x in states):
         raise PayloadError("payload is damaged")
-    return data[STATES.size + 2 * count :]
+    return data[layout.size + 2 * count :]
 
 
 def _encode_coded(plan: Plan, streams: Sequence[Stream]) -> bytes:
     """From the last symbol to the first, as rANS must."""
-    states = [LOW] * LANES
+    lanes = _lanes_for(streams)
+    states = [LOW] * lanes
     words: list[int] = []
     for table, data in reversed(streams):
         frequencies = plan.tables[table - 1]
         starts = [0, *accumulate(frequencies)]
         for i in reversed(range(len(data))):
-            x, f = states[i % LANES], frequencies[data[i]]
+            x, f = states[i % lanes], frequencies[data[i]]
             if x >= f << 31 - FREQUENCY_BITS:
                 words.append(x & 0xFFFF)
                 x >>= 16
-            states[i % LANES] = (x // f << FREQUENCY_BITS) + x % f + starts[data[i]]
-    return _varint(len(words)) + STATES.pack(*states) + struct.pack(f"<{len(words)}H", *words[::-1])
+            states[i % lanes] = (x // f << FREQUENCY_BITS) + x % f + starts[data[i]]
+    packed = struct.pack(f"<{lanes}I{len(words)}H", *states, *words[::-1])
+    return _varint(len(words)) + packed
+
+
+def _lanes_for(streams: Sequence[Stream]) -> int:
+    symbols = sum(len(data) for _, data in streams)
+    return FEW_LANES if symbols < FOR_MANY_LANES else MANY_LANES

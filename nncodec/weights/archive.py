@@ -21,6 +21,7 @@ from nncodec.container import WITH_MODEL, Block, Kind, read_exactly, read_frame
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError, TruncatedError
 from nncodec.lanes import Coder, no_progress
+from nncodec.memory import Payload
 from nncodec.tensors.base import Base, check_base
 
 CACHE_BYTES = 1 << 28
@@ -149,7 +150,7 @@ class ArchiveView:
         self._blocks.move_to_end(number)
         return future
 
-    def _decode(self, number: int, payload: bytes) -> bytes:
+    def _decode(self, number: int, payload: Payload) -> bytes:
         row = self.rows[number]
         try:
             coder = coder_of(row, self.threads)
