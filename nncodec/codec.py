@@ -37,13 +37,13 @@ from nncodec.container import (
     Block,
     Frame,
     Kind,
+    each_frame,
     read_exactly,
-    read_frame,
 )
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
-from nncodec.frames import Coded, encode_chunk, encode_delta, join_parts
+from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.memory import Payload, Sink, Source, executor
 from nncodec.tensors.base import Base, check_base
@@ -94,7 +94,7 @@ class Codec:
         """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
         parts = self.plan_parts(data, base)
         out = ByteStore(len(data))
-        for piece in self.encode_parts(data, parts, progress, base):
+        for piece in chain(self.encode_parts(data, parts, progress, base)):
             out.write(piece)
         return out.take()
 
@@ -110,8 +110,8 @@ class Codec:
         parts: Sequence[Part | DeltaPart],
         progress: Progress,
         base: Base | None = None,
-    ) -> Iterator[bytes | memoryview]:
-        """The archive of (n,) ``data``, piece by piece.
+    ) -> Iterator[Coded]:
+        """The frames of (n,) ``data``, to be chained.
 
         If there is a delta, every frame names the base, so that decoders miss it at once.
         """
@@ -126,16 +126,16 @@ class Codec:
         progress: Progress,
         base: Base | None,
         base_id: bytes | None,
-    ) -> Iterator[tuple[Part | DeltaPart, Coded]]:
+    ) -> Iterator[tuple[Part | DeltaPart, Coded | None]]:
         """The parts' frames, in order. Chunks of tensors are coded side by side."""
         with executor(self.threads) as pool:
-            waiting: deque[tuple[Part | DeltaPart, Future[Coded] | None]] = deque()
+            waiting: deque[tuple[Part | DeltaPart, Future[Coded | None] | None]] = deque()
 
-            def finish() -> tuple[Part | DeltaPart, Coded]:
+            def finish() -> tuple[Part | DeltaPart, Coded | None]:
                 part, chunk = waiting.popleft()
                 if chunk is None:
                     piece = data[part.begin : part.end]
-                    return part, (self.encode_frame(piece, progress, base_id),)
+                    return part, self.encode_frame(piece, progress, base_id)
                 frame = chunk.result()
                 progress(part.end - part.begin)
                 return part, frame
@@ -166,7 +166,7 @@ class Codec:
 
     def encode_frame(
         self, data: Bytes, progress: Progress = no_progress, base_id: bytes | None = None
-    ) -> bytes:
+    ) -> Coded:
         """One frame that holds all of (n,) ``data``, as bytes like any others."""
         rows, payloads = [], []
         for start in range(0, len(data), BLOCK_SIZE):
@@ -177,7 +177,7 @@ class Codec:
         block_size = min(BLOCK_SIZE, len(data))
         model_id = self.model_id if coded else None
         frame = Frame(len(data), block_size, tuple(rows), model_id, base_id)
-        return frame.pack() + b"".join(payloads)
+        return Coded(frame, tuple(payloads))
 
     def compress_stream(
         self,
@@ -196,19 +196,22 @@ class Codec:
         if base is not None or spans:
             data = np.frombuffer(source.read() if whole is None else whole, dtype=np.uint8)
             parts = self.plan_parts(data, base)
-            for frame in self.encode_parts(data, parts, progress, base):
-                sink.write(frame)
-                written += len(frame)
+            for piece in chain(self.encode_parts(data, parts, progress, base)):
+                sink.write(piece)
+                written += len(piece)
             return len(data), written
-        while True:
-            piece = read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE)
-            if not piece and total:
-                return total, written
-            frame = self.compress(np.frombuffer(piece, dtype=np.uint8), progress)
-            sink.write(frame)
-            total, written = total + len(piece), written + len(frame)
-            if len(piece) < FRAME_BLOCKS * BLOCK_SIZE:
-                return total, written
+        ahead, more = b"", True  # a byte tells whether there are more
+        while more:
+            read = ahead + read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE - len(ahead))
+            ahead = source.read(1)
+            more = len(ahead) > 0
+            data = np.frombuffer(read, dtype=np.uint8)
+            frames = self.encode_parts(data, self.plan_parts(data, None), progress)
+            for piece in chain(frames, continues=total > 0, more=more):
+                sink.write(piece)
+                written += len(piece)
+            total += len(data)
+        return total, written
 
     def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes]:
         """The smallest of the block kinds, with its payload. Reports len(data) bytes in all."""
@@ -329,7 +332,6 @@ def decompress_stream(
     or what ``find_coder`` does.
     """
     read = written = 0
-    first = True
     with executor(threads) as pool:
         waiting: deque[Future[bytes] | Future[int]] = deque()
 
@@ -343,8 +345,7 @@ def decompress_stream(
                 progress(len(data))
                 sink.write(data)
 
-        while (frame := read_frame(source, first)) is not None:
-            first = False
+        for frame in each_frame(source):
             if max_output_size is not None and written + frame.total > max_output_size:
                 raise NNCodecError(
                     f"output would exceed max_output_size: {written + frame.total} bytes, "

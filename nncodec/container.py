@@ -13,6 +13,7 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (tensors, fields and delta only: varint items, then for each: dtype[1] role[1]
               varint rows, varint cols, and of delta mode[1] varint offset)
 
+Flags bit 2 says that another frame of the same file follows, bit 3 that one came before.
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
 bits of ``kind`` are the kind, the high ones the transform that the bytes went through before they
@@ -23,6 +24,7 @@ rejected. docs/format.md says the same with an example.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import BinaryIO
@@ -44,7 +46,8 @@ from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
 VERSION = 0
-FLAG_MODEL, FLAG_BASE = 1, 2
+FLAG_MODEL, FLAG_BASE, FLAG_MORE, FLAG_CONTINUES = 1, 2, 4, 8
+FLAGS = FLAG_MODEL | FLAG_BASE | FLAG_MORE | FLAG_CONTINUES
 MODEL_ID_BYTES = BASE_ID_BYTES = 16
 MAX_TOTAL = (1 << 63) - 1
 
@@ -100,13 +103,16 @@ class Block:
 @dataclass(frozen=True)
 class Frame:
     """A frame's header and block table. ``model_id`` is None when no block is coded, ``base_id``
-    only if no block is a delta."""
+    only if no block is a delta. What was compressed as one goes on in another frame if ``more``,
+    and began in one before it if ``continues``."""
 
     total: int
     block_size: int
     blocks: tuple[Block, ...]
     model_id: bytes | None = None
     base_id: bytes | None = None
+    more: bool = False
+    continues: bool = False
     header_size: int = field(default=0, compare=False)  # in bytes, of a frame that was read
 
     @property
@@ -116,6 +122,7 @@ class Frame:
     def pack(self) -> bytes:
         out = bytearray(MAGIC)
         flags = (FLAG_MODEL if self.model_id else 0) | (FLAG_BASE if self.base_id else 0)
+        flags |= FLAG_MORE * self.more | FLAG_CONTINUES * self.continues
         out += bytes((VERSION, flags)) + (self.model_id or b"") + (self.base_id or b"")
         out += varint(self.total) + varint(self.block_size)
         for block in self.blocks:
@@ -237,7 +244,7 @@ def read_frame(source: Source, first: bool = True) -> Frame | None:
             f"format version {version}; this release reads version {VERSION}, "
             "another release of nncodec is needed"
         )
-    if flags & ~(FLAG_MODEL | FLAG_BASE):
+    if flags & ~FLAGS:
         raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
     model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
     base_id = reader.take(BASE_ID_BYTES) if flags & FLAG_BASE else None
@@ -257,7 +264,8 @@ def read_frame(source: Source, first: bool = True) -> Frame | None:
         raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
     if base_id is None and any(block.kind == Kind.DELTA for block in blocks):
         raise CorruptDataError("frame header: a delta names no base")
-    return Frame(total, block_size, tuple(blocks), model_id, base_id, len(reader.seen))
+    links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
+    return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, len(reader.seen))
 
 
 def read_block(reader: HeaderReader, size: int) -> Block:
@@ -373,13 +381,31 @@ def check_table(geometry: Geometry, coded_size: int) -> None:
         raise CorruptDataError(f"block table: table size is {bits}, at most {most} is allowed")
 
 
+def each_frame(source: Source) -> Iterator[Frame]:
+    """All frames, one after the other; the caller reads or skips the payloads of each.
+
+    Raises what ``read_frame`` does; TruncatedError if frames are missing behind one, or before one
+    CorruptDataError.
+    """
+    before = None
+    while (frame := read_frame(source, first=before is None)) is not None:
+        if before is not None and before.more and not frame.continues:
+            raise TruncatedError("archive before another one ends early: frames are missing")
+        if frame.continues and (before is None or not before.more):
+            raise CorruptDataError("archive begins in the middle: frames before are missing")
+        yield frame
+        before = frame
+    if before is not None and before.more:
+        raise TruncatedError("archive ends early: more frames should follow")
+
+
 def read_frames(source: BinaryIO) -> list[Frame]:
     """All frame headers of a seekable archive; payloads are skipped, but checked to be there."""
     start = source.tell()
     end = source.seek(0, io.SEEK_END)
     source.seek(start)
     frames: list[Frame] = []
-    while (frame := read_frame(source, first=not frames)) is not None:
+    for frame in each_frame(source):
         if source.seek(frame.payload_size, io.SEEK_CUR) > end:
             raise TruncatedError("archive ends in the middle of a payload")
         frames.append(frame)

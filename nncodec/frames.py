@@ -8,6 +8,8 @@ of a file alternate, its archive is never longer than one frame of stored blocks
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nncodec._core import xxh64
 from nncodec.blocks import BLOCK_SIZE, Bytes
@@ -23,13 +25,48 @@ from nncodec.tensors.items import Item, with_fields
 
 SPLIT = 19 + 13  # bytes that another frame of stored blocks adds, at most
 MOST_HELD = 1 << 16  # bytes of frames that wait for what comes after them
-Coded = tuple[bytes, ...]  # a frame in pieces, or empty if there is none
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A frame and the payloads of its blocks."""
+
+    frame: Frame
+    payloads: tuple[bytes | memoryview, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """In bytes, header and all."""
+        return len(self.frame.pack()) + sum(map(len, self.payloads))
+
+    def pieces(self, *, continues: bool, more: bool) -> Iterator[bytes | memoryview]:
+        """What it is in an archive, where another frame came before, and follows."""
+        yield replace(self.frame, continues=continues, more=more).pack()
+        yield from self.payloads
+
+
+def chain(
+    frames: Iterable[Coded], *, continues: bool = False, more: bool = False
+) -> Iterator[bytes | memoryview]:
+    """An archive piece by piece, in which every frame says whether it is the first or last one.
+
+    So an archive that was cut between two of them is not taken for a whole one. ``continues`` and
+    ``more`` are those of all ``frames`` together.
+    """
+    waiting: Coded | None = None
+    for coded in frames:
+        if waiting is not None:
+            yield from waiting.pieces(continues=continues, more=True)
+            continues = True
+        waiting = coded
+    if waiting is not None:
+        yield from waiting.pieces(continues=continues, more=more)
 
 
 def encode_chunk(
     chunk: Bytes, items: tuple[Item, ...], way: str, base_id: bytes | None = None
-) -> Coded:
-    """A frame of one block of tensors; empty if their numbers are noise. ``way``: fast or max."""
+) -> Coded | None:
+    """A frame of one block of tensors; None if their numbers are noise. ``way``: fast or max."""
     if way == "fast":
         kind, items = Kind.FIELDS, with_fields(items)
         payload = encode_fields(items, chunk, choose_isa())
@@ -39,61 +76,54 @@ def encode_chunk(
     return chunk_frame(row, payload, base_id)
 
 
-def encode_delta(chunk: Bytes, items: tuple[DeltaItem, ...], base: Base) -> Coded:
-    """A frame of one block, which names the base; empty if the differences are noise."""
+def encode_delta(chunk: Bytes, items: tuple[DeltaItem, ...], base: Base) -> Coded | None:
+    """A frame of one block, which names the base; None if the differences are noise."""
     payload = encode_deltas(items, base_bytes(items, base), chunk, choose_isa())
     row = Block(Kind.DELTA, len(chunk), len(payload), xxh64(chunk), deltas=items)
     return chunk_frame(row, payload, base.id)
 
 
-def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> Coded:
+def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> Coded | None:
     if len(payload) >= row.size:
-        return ()
-    return Frame(row.size, row.size, (row,), base_id=base_id).pack(), payload
+        return None
+    return Coded(Frame(row.size, row.size, (row,), base_id=base_id), (payload,))
 
 
-def size_of(frame: Coded) -> int:
-    return sum(map(len, frame))
-
-
-def stored_frame(data: Bytes, base_id: bytes | None = None) -> Frame:
-    """The header of (n,) ``data`` in as few blocks as possible; the payloads are the data."""
+def stored_frame(data: Bytes, base_id: bytes | None = None) -> Coded:
+    """(n,) ``data`` in as few blocks as possible."""
     blocks = [data[begin : begin + BLOCK_SIZE] for begin in range(0, len(data), BLOCK_SIZE)]
     rows = tuple(Block(Kind.STORED, len(b), len(b), xxh64(b)) for b in blocks)
-    return Frame(len(data), min(BLOCK_SIZE, len(data)), rows, base_id=base_id)
+    return Coded(Frame(len(data), min(BLOCK_SIZE, len(data)), rows, base_id=base_id), (data.data,))
 
 
 def join_parts(
-    data: Bytes, coded: Iterable[tuple[Part | DeltaPart, Coded]], base_id: bytes | None = None
-) -> Iterator[bytes | memoryview]:
-    """The archive of (n,) ``data`` piece by piece, from its parts in order, each with its frame.
+    data: Bytes,
+    coded: Iterable[tuple[Part | DeltaPart, Coded | None]],
+    base_id: bytes | None = None,
+) -> Iterator[Coded]:
+    """The frames of (n,) ``data`` from its parts in order, each with its frame.
 
-    A frame may be empty: then the part is stored.
+    A part without one is stored.
     """
-    waiting: list[tuple[Part | DeltaPart, Coded]] = []
+    waiting: list[tuple[Part | DeltaPart, Coded | None]] = []
     for part, frame in coded:
-        size = part.end - part.begin
-        if frame and size_of(frame) + SPLIT <= size:
+        if frame and frame.size + SPLIT <= part.end - part.begin:
             yield from settle(data, waiting, base_id)
             waiting = []
-            yield from frame
+            yield frame
         else:
-            waiting.append((part, frame if size_of(frame) <= MOST_HELD else ()))
+            waiting.append((part, frame if frame and frame.size <= MOST_HELD else None))
     yield from settle(data, waiting, base_id)
 
 
 def settle(
-    data: Bytes, parts: list[tuple[Part | DeltaPart, Coded]], base_id: bytes | None
-) -> Iterator[bytes | memoryview]:
+    data: Bytes, parts: list[tuple[Part | DeltaPart, Coded | None]], base_id: bytes | None
+) -> list[Coded]:
     """Neighbours of which none shrinks much: their frames, or one of stored blocks if shorter."""
     if not parts:
-        return
-    run = data[parts[0][0].begin : parts[-1][0].end]
-    frames = [frame for _, frame in parts]
-    header = stored_frame(run, base_id).pack()
-    if all(frames) and sum(map(size_of, frames)) <= len(header) + len(run):
-        for frame in frames:
-            yield from frame
-    else:
-        yield header
-        yield run.data
+        return []
+    stored = stored_frame(data[parts[0][0].begin : parts[-1][0].end], base_id)
+    frames = [frame for _, frame in parts if frame]
+    if len(frames) == len(parts) and sum(frame.size for frame in frames) <= stored.size:
+        return frames
+    return [stored]

@@ -2,7 +2,7 @@
 # Sets up a fresh environment and runs linters, type checks and all tests on the installed package.
 set -euo pipefail
 BUILD_OPTIONS=--config-settings=cmake.define.NNCODEC_WERROR=ON
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "train,dev"
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "train,bench,dev"
 ruff check .
 ruff format --check .
 mypy

@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import (
@@ -37,6 +38,7 @@ from nncodec.cli.app import app
 from nncodec.engine import roofline
 from nncodec.engine.native import available_isas
 from nncodec.engine_weights import EngineModel
+from nncodec.frames import Coded
 from nncodec.numerics import NUMERIC_VERSION
 
 MTIME = 1_000_000_000_123_456_789
@@ -214,14 +216,15 @@ def test_rm_removes_the_input_only_when_all_went_well(text: Path, tmp_path: Path
 def test_rm_keeps_the_input_if_the_archive_does_not_verify(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = nncodec.codec.Codec.compress
+    real = nncodec.codec.Codec.encode_frame
 
-    def wrong(self: nncodec.codec.Codec, data: object, *args: object) -> bytes:
-        archive = bytearray(real(self, data, *args))
-        archive[-3] ^= 0xFF
-        return bytes(archive)
+    def wrong(self: nncodec.codec.Codec, *args: Any) -> Coded:
+        coded = real(self, *args)
+        payload = bytearray(coded.payloads[-1])
+        payload[-3] ^= 0xFF
+        return Coded(coded.frame, (*coded.payloads[:-1], bytes(payload)))
 
-    monkeypatch.setattr(nncodec.codec.Codec, "compress", wrong)
+    monkeypatch.setattr(nncodec.codec.Codec, "encode_frame", wrong)
     result = tiny(text, "--rm")
     assert result.rc == 1
     assert text.read_bytes() == TEXT[:80]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import time
 import tracemalloc
@@ -15,6 +16,7 @@ from container_files import Flatbuffer, LiteTensor, tflite
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nncodec
 from nncodec.errors import ContainerFormatError
 from nncodec.tensors.spans import Dtype, Span, find_spans, read_container
 
@@ -307,3 +309,14 @@ def test_samples(weights: Path, name: str, elements: dict[Dtype, int]) -> None:
         if span.dtype == Dtype.F32:
             assert np.isfinite(np.frombuffer(data[span.begin : span.end], "<f4")).all()
     assert counts == elements
+
+
+def test_tensors_out_of_an_archive() -> None:
+    tensors = [LiteTensor("x", I8, (2, 3), 0), LiteTensor("y", I8, (4,), 1)]
+    data = tflite([tensors], [b"abcdef", b"1234"])
+    with nncodec.weights.open(io.BytesIO(nncodec.compress(data, 1))) as file:
+        assert file.container == "TensorFlow Lite"
+        assert file.keys() == ["x", "y"]
+        assert file["x"].tobytes() == b"abcdef"
+        assert file["x"].shape == (2, 3)
+        assert file.get_slice("y")[1:3].tobytes() == b"23"

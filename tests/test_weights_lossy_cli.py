@@ -66,7 +66,9 @@ def test_refused_and_nothing_left(file: Path, tmp_path: Path) -> None:
     target = out / "q.safetensors"
     plan = ("weights", "quantize", file, "-o", target)
     assert_one_error(cli(*plan, "--target-bits", "0.1"), file, "out of reach")
-    assert_one_error(cli(*plan, "--format", "int7"), file, "no format 'int7'")
+    for wrong in (("--format", "int7"), ("--step", "0.1", "-o", out / "q.gguf")):
+        assert cli(*plan, *wrong).rc == 2
+    assert cli("weights", "prune", file, "-o", target).rc == 2  # without an amount
     assert_one_error(cli(*plan, "--snr", "20", "--keep", "w"), file, "nothing to quantise")
     assert_one_error(cli(*plan, "--step", "1e-9"), file, "larger step")
     absent = tmp_path / "absent"

@@ -19,6 +19,8 @@ from nncodec.levels import DEFAULT_LEVEL
 if TYPE_CHECKING:
     from nncodec.lossy import Checkpoint, Quantized, Settings, Target
 
+SUFFIXES = (".safetensors", ".nnc")
+FORMATS = ("trellis", "uniform", "int8", "int4", "nf4", "quantile")
 Input = Annotated[
     Path, typer.Argument(metavar="FILE|DIR", help="safetensors, its archive, or a model's folder.")
 ]
@@ -78,6 +80,9 @@ def quantize(
         raise typer.BadParameter("--model-dir goes with --text")
     if sum(value != 0 for value in (target_bits, target_size, snr, step)) > 1:
         raise typer.BadParameter("give one of --target-bits, --target-size, --snr and --step")
+    if format not in FORMATS:
+        raise typer.BadParameter(f"--format is one of {', '.join(FORMATS)}, not {format!r}")
+    check_suffix(output)
     stepped = format in ("trellis", "uniform")
     if stepped and not (target_bits or target_size or snr or step):
         raise typer.BadParameter(f"{format} needs --target-bits, --target-size, --snr or --step")
@@ -108,11 +113,17 @@ def quantize(
             print(
                 f"{source}: {len(made.records)} of {len(checkpoint.tensors)} tensors, "
                 f"SNR {made.snr_db:.2f} dB, {8 * size / elements:.3f} bits a weight "
-                f"({size} bytes, {output})",
+                f"({size} bytes, {output}{not_yet(output, target)})",
                 file=sys.stderr,
             )
 
     each([str(source)], needing_torch(work))
+
+
+def not_yet(output: Path, target: Target | None) -> str:
+    """Targets are those of the archive, and this may be none."""
+    sized = target is not None and (target.bits or target.size)
+    return ", the target's once compressed" if sized and output.suffix != ".nnc" else ""
 
 
 def make(
@@ -158,6 +169,7 @@ def dequantize(
     quiet: Quiet = 0,
 ) -> None:
     """Give back floats, in their original dtypes; also of folders that compressed-tensors wrote."""
+    check_suffix(output)
 
     def work(_name: str) -> None:
         files.check_overwrite(str(source), output, force)
@@ -211,6 +223,12 @@ def report(
             weights_report.show(rows, bits)
 
     each([str(source)], needing_torch(work))
+
+
+def check_suffix(output: Path) -> None:
+    """What is written is a safetensors file, or its archive, and is called so."""
+    if output.suffix not in SUFFIXES:
+        raise typer.BadParameter(f"-o names a file that ends with {' or '.join(SUFFIXES)}")
 
 
 def read_any(path: Path) -> Checkpoint:

@@ -12,7 +12,14 @@ import typer
 from nncodec.cli import files
 from nncodec.cli.common import each, needing_torch
 from nncodec.cli.options import Level, Quiet, Threads
-from nncodec.cli.weights_lossy import Input, OutputFile, Replace, read_any, write
+from nncodec.cli.weights_lossy import (
+    Input,
+    OutputFile,
+    Replace,
+    check_suffix,
+    read_any,
+    write,
+)
 from nncodec.levels import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
@@ -39,6 +46,9 @@ def prune(
     quiet: Quiet = 0,
 ) -> None:
     """Set the smallest weights of matrices to zero; the rest keep their bits. Needs torch."""
+    if ":" not in method and not amount:
+        raise typer.BadParameter(f"{method} needs --amount, the share that becomes 0")
+    check_suffix(output)
 
     def work(_name: str) -> None:
         from nncodec.lossy import prune as pruning
@@ -78,6 +88,7 @@ def lowrank(
     """Store matrices as two thin factors, by SVD, where those are smaller. Needs torch."""
     if sum(way is not None for way in (energy, rank, size_fraction)) != 1:
         raise typer.BadParameter("give one of --energy, --rank and --size-fraction")
+    check_suffix(output)
 
     def work(_name: str) -> None:
         from nncodec.lossy import lowrank as factoring
@@ -137,6 +148,7 @@ def tune(
     """Train a pruned, factored or quantised model to do as the original does. Needs torch."""
     if text is not None and corpus is not None:
         raise typer.BadParameter("give --text or --corpus, not both")
+    check_suffix(output)
 
     def work(_name: str) -> None:
         from nncodec.lossy import store

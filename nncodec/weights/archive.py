@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
 from nncodec.codec import decode_block
-from nncodec.container import WITH_MODEL, Block, Kind, read_exactly, read_frame
+from nncodec.container import WITH_MODEL, Block, Kind, each_frame, read_exactly
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError, TruncatedError
 from nncodec.lanes import Coder, no_progress
@@ -51,9 +51,8 @@ def read_rows(source: BinaryIO, base: Base | None = None) -> Iterator[Row]:
     start = source.tell()
     size = source.seek(0, io.SEEK_END)
     source.seek(start)
-    begin, first = 0, True
-    while (frame := read_frame(source, first)) is not None:
-        first = False
+    begin = 0
+    for frame in each_frame(source):
         if frame.base_id:
             check_base(frame.base_id, base)
         at = source.tell()

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nncodec.errors import ContainerFormatError
-from nncodec.tensors import ggml_legacy, gguf, numpy_files, safetensors, torch_zip, zip_members
+from nncodec.tensors import (
+    ggml_legacy,
+    gguf,
+    numpy_files,
+    safetensors,
+    tflite,
+    torch_zip,
+    zip_members,
+)
 from nncodec.tensors.layout import Cursor, Data, broken, count_elements, shown
 from nncodec.tensors.spans import recognise
 from nncodec.tensors.torch_objects import View, paths
@@ -46,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Index:
-    """``container`` is safetensors, GGUF, npy, npz, torch or rwkv.cpp."""
+    """``container`` is safetensors, GGUF, npy, npz, torch, rwkv.cpp or TensorFlow Lite."""
 
     container: str
     entries: dict[str, Entry]
@@ -62,8 +70,8 @@ def read_index(data: Data) -> Index:
         return Index(container, _by_name(entries), header.metadata)
     if container == "GGUF":
         return _gguf(data)
-    if container == "rwkv.cpp":
-        spans = ggml_legacy.read(data)
+    if container in ("rwkv.cpp", "TensorFlow Lite"):
+        spans = (ggml_legacy if container == "rwkv.cpp" else tflite).read(data)
         entries = (Entry(s.name, s.dtype.name, s.shape, s.begin, s.end) for s in spans)
         return Index(container, _by_name(entries))
     if container == "npy":

@@ -41,7 +41,7 @@ def load(data: bytes, *, threads: int | None = None, dequantize: bool = True) ->
 
 
 def save_file(
-    tensors: Tensors,
+    tensor_dict: Tensors,
     filename: Name,
     metadata: dict[str, str] | None = None,
     *,
@@ -54,11 +54,11 @@ def save_file(
     """
     from safetensors.numpy import save_file
 
-    compress_file(lambda path: save_file(tensors, path, metadata), filename, level, threads)
+    compress_file(lambda path: save_file(tensor_dict, path, metadata), filename, level, threads)
 
 
 def save(
-    tensors: Tensors,
+    tensor_dict: Tensors,
     metadata: dict[str, str] | None = None,
     *,
     level: int = DEFAULT_LEVEL,
@@ -67,4 +67,4 @@ def save(
     """``save_file`` into memory."""
     from safetensors.numpy import save
 
-    return compress(save(tensors, metadata), level, threads=threads)
+    return compress(save(tensor_dict, metadata), level, threads=threads)

@@ -27,7 +27,7 @@ from nncodec.weights.slices import needed_run
 FRAMEWORKS = {"np": "np", "numpy": "np", "pt": "pt", "torch": "pt", "pytorch": "pt"}
 SHOWN_MATCHES = 3
 OWN_METADATA = "nncodec."  # of quantised and factored tensors
-SCATTERED = ("zip", "rwkv.cpp")  # have headers between their tensors, so all blocks are needed
+SCATTERED = ("zip", "rwkv.cpp", "TensorFlow Lite")  # headers between tensors: all blocks are needed
 
 
 class WeightsFile:
@@ -46,7 +46,7 @@ class WeightsFile:
 
     @property
     def container(self) -> str:
-        """safetensors, GGUF, npy, npz, torch or rwkv.cpp."""
+        """safetensors, GGUF, npy, npz, torch, rwkv.cpp or TensorFlow Lite."""
         return self.index.container
 
     def keys(self) -> list[str]:
