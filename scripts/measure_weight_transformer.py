@@ -56,6 +56,9 @@ class Silent:
     def select(self, _contexts: object) -> None:
         pass
 
+    def bound(self, _bits: int) -> None:
+        pass
+
     def code(self, _coder: object, nibble: int, _bits: int, _set_a: int, _set_b: int) -> int:
         return nibble
 

@@ -27,7 +27,7 @@ from nncodec.levels import DEFAULT_LEVEL
 
 SUFFIX = ".nnc"
 PACKED_SUFFIX = ".nnc-dir"
-WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".npy", ".npz")
+WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".npy", ".npz", ".tflite")
 Name = str | os.PathLike[str]
 
 
