@@ -71,3 +71,7 @@ class BaseFileError(NNCodecError):
 
 class SweepError(NNCodecError, ValueError):
     """A study's configuration or its table of results cannot be used as it is."""
+
+
+class DivergedError(SweepError):
+    """Training came to weights that nothing can be made of; lower rates may help."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -17,7 +16,7 @@ from nncodec.errors import NNCodecError
 class RunByDefault(TyperGroup):
     """``sweep CONFIG`` means ``sweep run CONFIG``."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -26,7 +25,7 @@ class RunByDefault(TyperGroup):
 app = typer.Typer(
     cls=RunByDefault,
     no_args_is_help=True,
-    help="Train and measure a grid of models; fit how size, data and compute pay (docs/scaling.md). "
+    help="Train and measure a grid of models; fit how size, data and compute pay. "
     "sweep CONFIG.toml is short for sweep run CONFIG.toml.",
 )
 

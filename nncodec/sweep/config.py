@@ -141,16 +141,18 @@ def parse_training(values: Mapping[str, Any]) -> TrainConfig:
     plan = TrainConfig(bytes=1)
     usual = asdict(plan)
     only(values, {field.name for field in fields(plan)} - NOT_OF_TRAINING, "[training]")
+    checked: dict[str, Any] = {}
     for name, value in values.items():
         wanted = dict if name == "mix" else type(usual[name])
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise SweepError(f"[training] {name} is {value!r}: give a {wanted.__name__}")
-        if wanted in (int, float) and value < 0:
+        if type(value) in (int, float) and not value >= 0:
             raise SweepError(f"[training] {name} is {value!r}: give a number from 0 on")
+        checked[name] = float(value) if wanted is float else value  # 1 and 1.0 are one point
     for name, least in (("batch", 1), ("length", 2), ("eval_windows", 1)):
         if values.get(name, least) < least:
             raise SweepError(f"[training] {name} is {values[name]!r}: give {least} or more")
-    return replace(plan, **values)
+    return replace(plan, **checked)
 
 
 def parse_grid(
@@ -167,9 +169,8 @@ def parse_grid(
     if "bytes" not in values:
         raise SweepError("[[grid]]: bytes: list how many bytes the models see")
     windows = integers(values, "window", [256], least=1)
-    makers: list[tuple[str, Callable[[int], ModelConfig]]] = []
-    for target in integers(values, "parameters", [], least=1):
-        makers.append((str(target), by_target(target, tables)))
+    targets = integers(values, "parameters", [], least=1)
+    makers = [(str(target), by_target(target, tables)) for target in targets]
     for name in strings(values, "shapes", [], tuple(named)):
         only(named[name], SHAPE_KEYS | TABLE_KEYS, f"[shapes.{name}]")
         makers.append((name, by_name(name, named[name], tables)))

@@ -109,7 +109,9 @@ def fit_law(variables: Mapping[str, Floats], target: Floats, resamples: int, see
 def widened(residuals: Floats, parameters: int) -> Floats:
     """Residuals as large as errors are: a fit of p parameters to n points makes them smaller."""
     n = len(residuals)
-    return (residuals - residuals.mean()) * np.sqrt(n / max(1, n - parameters))
+    factor = float(np.sqrt(n / max(1, n - parameters)))
+    centred: Floats = residuals - residuals.mean()
+    return centred * factor
 
 
 def starts(variables: Mapping[str, Floats], target: Floats) -> list[Law]:
@@ -118,9 +120,7 @@ def starts(variables: Mapping[str, Floats], target: Floats) -> list[Law]:
     laws = []
     for share, *exponents in product(FLOORS, *[EXPONENTS] * len(names)):
         rest = max(float(np.median(target)) - share * least, 1e-3) / len(names)
-        amounts = [
-            rest * middle(variables[n]) ** x for n, x in zip(names, exponents, strict=True)
-        ]
+        amounts = [rest * middle(variables[n]) ** x for n, x in zip(names, exponents, strict=True)]
         laws.append(Law(names, share * least, tuple(amounts), tuple(exponents)))
     return laws
 

@@ -73,9 +73,7 @@ def counted(fit: Fit, model: Straight, file_bytes: int, data: float) -> dict[str
     }
 
 
-def not_counted(
-    fit: Fit, data: float, flops: float, cost: tuple[float, float]
-) -> dict[str, Any]:
+def not_counted(fit: Fit, data: float, flops: float, cost: tuple[float, float]) -> dict[str, Any]:
     """The largest size measured, and the best split of ``flops`` where the law knows of data."""
     largest = float(fit.variables[SIZE].max())
     found: dict[str, Any] = {

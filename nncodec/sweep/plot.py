@@ -107,7 +107,9 @@ def against(
             marker=marker,
             color=colors,
             s=90 if role == "check" else 28,
-            label={"fit": "fitted", "check": "predicted, then trained", "other": "not fitted"}[role],
+            label={"fit": "fitted", "check": "predicted, then trained", "other": "not fitted"}[
+                role
+            ],
             zorder=3,
         )
     axes.set(xscale="log", xlabel=LABELS[variable], ylabel=MEASURED[measure])

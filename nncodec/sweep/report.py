@@ -211,6 +211,6 @@ def show_optima(found: Mapping[str, Any]) -> None:
 
 
 def grid_of(values: Floats, count: int = 80, reach: float = 3.0) -> Floats:
-    """Places to draw a law at: the range of ``values`` and ``reach`` times farther, evenly in logs."""
+    """Places to draw a law at, evenly in logs: ``reach`` times farther than ``values`` lie."""
     low, high = float(values.min()) / reach, float(values.max()) * reach
     return np.geomspace(low, high, count)

@@ -24,7 +24,7 @@ from typing import Any
 
 from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.environment import environment
-from nncodec.errors import SweepError
+from nncodec.errors import DivergedError, SweepError
 from nncodec.files import sha256
 from nncodec.lm.flops import matrix_parameters
 from nncodec.sweep.config import Study
@@ -33,7 +33,7 @@ from nncodec.sweep.points import Point, fingerprint, grid_points
 from nncodec.sweep.results import RESULTS_FILE, read_json, write_json, write_results
 from nncodec.sweep.shapes import describe, parameters, table_parameters
 
-RECORD_FILE = "record.json"
+RECORD_FILE, CHECKPOINT_FILE = "record.json", "checkpoint.safetensors"
 Report = Callable[[str], None]
 Record = dict[str, Any]
 
@@ -48,7 +48,7 @@ def run_sweep(study: Study, out: Path, threads: int | None, report: Report) -> i
     corpus = fingerprint(study.corpus)
     out.mkdir(parents=True, exist_ok=True)
     use_threads(threads)
-    busy = 0
+    busy, failed = 0, []
     for number, point in enumerate(points, 1):
         folder = out / point.name(corpus)
         with claimed(folder) as mine:
@@ -57,9 +57,15 @@ def run_sweep(study: Study, out: Path, threads: int | None, report: Report) -> i
                 report(f"{folder.name}: another process is at it")
                 continue
             title = f"[{number}/{len(points)}] {folder.name} ({describe(point.shape)})"
-            run_point(study, point, folder, corpus, threads, partial(prefixed, report, title))
+            try:
+                run_point(study, point, folder, corpus, threads, partial(prefixed, report, title))
+            except DivergedError as error:  # the others may still be trained
+                failed.append(folder.name)
+                report(f"{title}: {error}")
             write_results(out / RESULTS_FILE, all_rows(out, points, corpus))
     write_results(out / RESULTS_FILE, all_rows(out, points, corpus))
+    if failed:
+        raise DivergedError(f"training diverged at {', '.join(failed)}; the other points are done")
     return busy
 
 
@@ -140,23 +146,11 @@ def find_row(record: Mapping[str, Any], digest: str, precision: str, level: int)
 
 def train_point(corpus: Path, point: Point, folder: Path, report: Report) -> Record:
     """A model in ``folder/model``, from where an earlier process left it, and how that went."""
-    from nncodec.lm.run import export_folder, train_run
+    from nncodec.lm.run import export_folder
 
-    run, shape = folder / "model", folder / "shape"
-    shape.mkdir(exist_ok=True)
-    run.mkdir(exist_ok=True)
-    point.shape.save(shape)
-    with (run / "log.txt").open("a", encoding="utf-8") as log:
-
-        def say(line: str) -> None:
-            log.write(line + "\n")
-            log.flush()
-            report(line)
-
-        with training_errors():
-            train_run(corpus, run, replace(point.plan, stop_bytes=0), shape, None, "cpu", say)
-            model_id = export_folder(run, corpus, run)
-    last = last_score(run)
+    last = train_to(corpus, point, folder, point.plan.bytes, report)
+    with training_errors():
+        model_id = export_folder(folder / "model", corpus, folder / "model")
     return {
         "held_out_bpb": round(last["mean"], 5),
         "train_seconds": round(last["seconds"], 1),
@@ -166,20 +160,63 @@ def train_point(corpus: Path, point: Point, folder: Path, report: Report) -> Rec
     }
 
 
+def train_to(
+    corpus: Path, point: Point, folder: Path, seen: int, report: Report
+) -> dict[str, float]:
+    """Train until ``seen`` bytes of the plan's; the held-out scores there, as ``last_score``.
+
+    Asked again for a place that the run has passed, it gives the scores that were written there.
+    """
+    import torch
+
+    from nncodec.lm.run import train_run
+
+    run, shape = folder / "model", folder / "shape"
+    for path in (run, shape):
+        path.mkdir(exist_ok=True)
+    if passed := score_at(run, seen, point.plan.batch * point.plan.length):
+        return passed
+    point.shape.save(shape)
+    torch._dynamo.reset()  # it compiles a function for so many models, and then no more
+    with (run / "log.txt").open("a", encoding="utf-8") as log:
+
+        def say(line: str) -> None:
+            log.write(line + "\n")
+            log.flush()
+            report(line)
+
+        plan = replace(point.plan, stop_bytes=seen if seen < point.plan.bytes else 0)
+        with training_errors():
+            train_run(corpus, run, plan, shape, None, "cpu", say)
+    return scores(run)[-1]
+
+
 @contextmanager
 def training_errors() -> Iterator[None]:
     """What training complains of as an error of one line."""
     try:
         yield
-    except (ValueError, RuntimeError, FloatingPointError) as error:
+    except FloatingPointError as error:
+        raise DivergedError(str(error)) from error
+    except (ValueError, RuntimeError) as error:
         raise SweepError(str(error)) from error
 
 
-def last_score(run: Path) -> dict[str, float]:
-    """The last row of a run's held-out scores: step, bytes, seconds, domains, mean."""
-    with (run / "heldout.csv").open(newline="") as file:
-        *_, last = csv.DictReader(file)
-    return {name: float(value) for name, value in last.items()}
+def scores(run: Path) -> list[dict[str, float]]:
+    """A run's held-out scores so far: step, bytes, seconds, domains, mean."""
+    path = run / "heldout.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def score_at(run: Path, seen: int, step: int) -> dict[str, float] | None:
+    """The scores at the first step that reached ``seen`` bytes, if they were written."""
+    if not (run / CHECKPOINT_FILE).exists():
+        return None
+    return next((row for row in scores(run) if seen <= row["bytes"] < seen + step), None)
 
 
 def here() -> dict[str, str]:
@@ -194,7 +231,7 @@ def all_rows(out: Path, points: Sequence[Point], corpus: str) -> list[Record]:
         record = read_json(out / name / RECORD_FILE)
         if "training" not in record:
             continue
-        about = {**columns_of(point, name, record["training"])}
+        about = columns_of(point, name, record["training"])
         rows += [{**about, **row} for row in record["rows"]]
     return rows
 
