@@ -39,12 +39,12 @@ FILE_SIZES = np.geomspace(1e5, 1e11, 61)
 
 def plot_results(path: Path, out: Path, measure: str, size: str, resamples: int) -> list[Path]:
     """Write the figures to the folder ``out``; returns their paths. Raises NNCodecError."""
+    plt = pyplot()
     points = series(read_results(path), measure, size=size)
     fitted = of_role(points, "fit")
     values, bits = columns(fitted)
     fit = fit_law({SIZE: values[SIZE], DATA: values[DATA]}, bits, resamples)
     compute = fit_law({COMPUTE: values[COMPUTE]}, bits, resamples)
-    plt = pyplot()
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
 
