@@ -139,20 +139,23 @@ def parse_study(values: Mapping[str, Any], folder: Path) -> Study:
 
 def parse_training(values: Mapping[str, Any]) -> TrainConfig:
     plan = TrainConfig(bytes=1)
-    usual = asdict(plan)
+    usual: dict[str, Any] = asdict(plan)
     only(values, {field.name for field in fields(plan)} - NOT_OF_TRAINING, "[training]")
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        wanted = dict if name == "mix" else type(usual[name])
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise SweepError(f"[training] {name} is {value!r}: give a {wanted.__name__}")
-        if type(value) in (int, float) and not value >= 0:
-            raise SweepError(f"[training] {name} is {value!r}: give a number from 0 on")
-        checked[name] = float(value) if wanted is float else value  # 1 and 1.0 are one point
+    wanted = {name: type(value) for name, value in usual.items()} | {"mix": dict}
+    checked = {name: option(name, value, wanted[name]) for name, value in values.items()}
     for name, least in (("batch", 1), ("length", 2), ("eval_windows", 1)):
         if values.get(name, least) < least:
             raise SweepError(f"[training] {name} is {values[name]!r}: give {least} or more")
     return replace(plan, **checked)
+
+
+def option(name: str, value: Any, wanted: type) -> Any:
+    """A value of the wanted type; 1 and 1.0 are one, so that they name one point."""
+    if type(value) is not wanted and not (wanted is float and type(value) is int):
+        raise SweepError(f"[training] {name} is {value!r}: give a {wanted.__name__}")
+    if type(value) in (int, float) and not value >= 0:
+        raise SweepError(f"[training] {name} is {value!r}: give a number from 0 on")
+    return float(value) if wanted is float else value
 
 
 def parse_grid(
