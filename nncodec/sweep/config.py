@@ -151,11 +151,13 @@ def parse_training(values: Mapping[str, Any]) -> TrainConfig:
 
 def option(name: str, value: Any, wanted: type) -> Any:
     """A value of the wanted type; 1 and 1.0 are one, so that they name one point."""
-    if type(value) is not wanted and not (wanted is float and type(value) is int):
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
         raise SweepError(f"[training] {name} is {value!r}: give a {wanted.__name__}")
-    if type(value) in (int, float) and not value >= 0:
+    if isinstance(value, (int, float)) and not value >= 0:
         raise SweepError(f"[training] {name} is {value!r}: give a number from 0 on")
-    return float(value) if wanted is float else value
+    return value
 
 
 def parse_grid(
