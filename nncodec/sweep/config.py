@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from nncodec.config import ModelConfig
-from nncodec.errors import InvalidModelError, SweepError
+from nncodec.errors import InvalidModelError, MissingPackageError, SweepError
 from nncodec.levels import LEVELS
 from nncodec.lm.plan import TrainConfig
 from nncodec.sweep.shapes import SHAPE_KEYS, TABLE_KEYS, choose_shape, make_shape
@@ -86,11 +86,16 @@ def load_study(path: Path) -> Study:
 
 
 def load_toml(data: bytes) -> dict[str, Any]:
-    """Raises SweepError for what is no TOML, MissingPackageError via ImportError on Python 3.10."""
+    """Raises SweepError for what is no TOML, MissingPackageError on Python 3.10 without tomli."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        try:
+            import tomli as tomllib
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                "needs tomli: install it with pip install 'nncodec-lm[sweep]'"
+            ) from error
     try:
         return tomllib.loads(data.decode())
     except tomllib.TOMLDecodeError as error:
