@@ -317,9 +317,7 @@ def test_wrong_configurations_are_errors_of_one_line(tmp_path: Path, name: str) 
     config = make_study(tmp_path, text)
     with pytest.raises(SweepError) as caught:
         load_study(config)
-    message = str(caught.value)
-    assert why in message
-    assert str(config) in message
+    assert why in str(caught.value)
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
@@ -327,7 +325,8 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     result = run_python(CLI, "sweep", str(config), "-o", str(tmp_path / "out"))
     assert result.returncode == 1
     assert result.stderr.count(b"\n") == 1
-    assert result.stderr.startswith(b"nncodec: ")
+    assert result.stderr.startswith(b"nncodec: " + os.fsencode(config) + b": ")
+    assert result.stderr.count(os.fsencode(config)) == 1
     assert not (tmp_path / "out").exists()
     missing = run_python(CLI, "sweep", str(tmp_path / "absent.toml"), "-o", str(tmp_path / "out"))
     assert (missing.returncode, missing.stderr.count(b"\n")) == (1, 1), python_fails(missing)

@@ -79,10 +79,9 @@ class Study:
 def load_study(path: Path) -> Study:
     """Read and check ``path``. Raises SweepError, OSError."""
     try:
-        values = load_toml(path.read_bytes())
-        return parse_study(values, path.parent)
-    except (SweepError, InvalidModelError, UnicodeDecodeError) as error:
-        raise SweepError(f"{path}: {error}") from error
+        return parse_study(load_toml(path.read_bytes()), path.parent)
+    except InvalidModelError as error:
+        raise SweepError(f"a shape that no model can have: {error}") from error
 
 
 def load_toml(data: bytes) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def load_toml(data: bytes) -> dict[str, Any]:
             ) from error
     try:
         return tomllib.loads(data.decode())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SweepError(f"not TOML: {error}") from error
 
 

@@ -44,12 +44,12 @@ def read_results(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file)
             missing = set(COLUMNS) - set(reader.fieldnames or ())
             if missing:
-                raise SweepError(f"{path} is no table of nncodec sweep: it lacks {min(missing)}")
+                raise SweepError(f"is no table of nncodec sweep: it lacks {min(missing)}")
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SweepError(f"{path} is no CSV: {error}") from error
+        raise SweepError(f"is no CSV: {error}") from error
     if not rows:
-        raise SweepError(f"{path} has no rows yet; let nncodec sweep finish a point")
+        raise SweepError("has no rows yet; let nncodec sweep finish a point")
     return rows
 
 
