@@ -271,6 +271,21 @@ def test_a_second_process_leaves_a_claimed_point_alone(study: Study, tmp_path: P
     assert first in {row["point"] for row in read_results(out / "results.csv")}
 
 
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    """Started together, they come to what one comes to, and no point is trained twice."""
+    sizes = "bytes = [640, 704, 768, 832]"
+    config = make_study(tmp_path, STUDY.replace("bytes = [640, 1280]", sizes))
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", CLI, "sweep", str(config), "-o", str(out), "-T", "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0].decode() for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert "".join(said).count("parameters on cpu") == 4
+    assert do(load_study(config), out) == []
+    assert len(read_results(out / "results.csv")) == 4 * 2 * 2
+
+
 def test_training_stops_at_rungs_and_goes_on(study: Study, tmp_path: Path) -> None:
     point = grid_points(study)[1]
     said: list[str] = []

@@ -84,7 +84,7 @@ def against(
     other: str | None,
     measure: str,
 ) -> None:
-    """Points and law over one variable, a line for each value of the other (most used three)."""
+    """Points and law over one variable, a line for each of three values of the other."""
     grid = grid_of(np.array([p.variables[variable] for p in points]), reach=1.5)
     for number, level in enumerate(levels(points, other)):
         at: dict[str, Any] = {variable: grid}
@@ -118,12 +118,15 @@ def against(
 
 
 def levels(points: Sequence[Measured], other: str | None) -> list[float]:
-    """Up to three values of the other variable, those with most points; [0] without one."""
+    """Up to three values of the other variable, spread over those with most points; [0] without."""
     if other is None:
         return [0.0]
     found = [p.variables[other] for p in of_role(points, "fit")]
-    order = sorted(set(found), key=lambda v: (-found.count(v), v))
-    return sorted(order[:3])
+    most = max(map(found.count, found))
+    usual = sorted({value for value in found if found.count(value) == most})
+    if len(usual) < 3:
+        return sorted(sorted(set(found), key=lambda v: (-found.count(v), v))[:3])
+    return [usual[0], usual[len(usual) // 2], usual[-1]]
 
 
 def color_of(point: Measured, other: str | None, chosen: Sequence[float]) -> str:

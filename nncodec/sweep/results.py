@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nncodec.errors import SweepError
-from nncodec.files import write_atomically
+from nncodec.files import atomic_file, write_atomically
 
 RESULTS_FILE = "results.csv"
 COLUMNS = (
@@ -34,7 +34,8 @@ def write_results(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    with atomic_file(path) as file:  # under a name of its own: two processes may write at once
+        file.write(text.getvalue().encode())
 
 
 def read_results(path: Path) -> list[dict[str, str]]:
