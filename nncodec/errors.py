@@ -67,3 +67,11 @@ class QuantizationError(NNCodecError, ValueError):
 
 class BaseFileError(NNCodecError):
     """An archive of deltas needs the very file that it was made against, and was not given it."""
+
+
+class SweepError(NNCodecError, ValueError):
+    """A study's configuration or its table of results cannot be used as it is."""
+
+
+class DivergedError(SweepError):
+    """Training came to weights that nothing can be made of; lower rates may help."""

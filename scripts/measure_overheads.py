@@ -9,17 +9,15 @@ integer engine's ideal (-log2 of its counts), and the real payload of the range 
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nncodec import blocks
 from nncodec import lanes as lane_coding
-from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.engine.native import NativeEngine
 from nncodec.engine_weights import EngineModel
+from nncodec.lm.code_length import float_bits
 from nncodec.lm.model import ByteTransformer
 from nncodec.numerics import COUNT_TOTAL
 from nncodec.tables import write_rows
@@ -34,21 +32,6 @@ class MeteredEncoder(lane_coding.RangeEncoder):
         chosen = np.take_along_axis(counts, symbols[:, None].astype(np.int64), 1)
         MeteredEncoder.ideal_bits += float(np.log2(COUNT_TOTAL / chosen).sum())
         super().encode(counts, symbols)
-
-
-@torch.inference_mode()
-def float_bits(model: ByteTransformer, data: np.ndarray, lanes: int, prefix: int) -> float:
-    """Ideal code length in bits with the float model: every lane sees the prefix, then itself."""
-    head = np.concatenate(([BEGIN_OF_BLOCK], data[:prefix].astype(np.int64)))
-    total, start = 0.0, prefix
-    for i, length in enumerate(blocks.lane_lengths(len(data) - prefix, lanes)):
-        lane = data[start : start + length].astype(np.int64)
-        start += length
-        tokens = torch.from_numpy(np.concatenate((head, lane)))
-        logp = model(tokens[None, :-1])[0].log_softmax(-1)
-        bits = -logp.gather(1, tokens[1:, None])[:, 0].double() / math.log(2)
-        total += float(bits.sum() if i == 0 else bits[prefix:].sum())
-    return total
 
 
 def main() -> None:
@@ -72,7 +55,7 @@ def main() -> None:
         start = engine.start()
         payload = lane_coding.encode_lanes(data, lanes, prefix, start, lane_coding.no_progress)
         ideal = MeteredEncoder.ideal_bits / 8
-        wanted = float_bits(model, data, lanes, prefix) / 8
+        wanted = float_bits(model, data, blocks.Geometry(lanes, prefix)) / 8
         rows.append(
             {
                 "file": path.name,

@@ -34,6 +34,7 @@ COMMANDS = [
     ["bench", "--engine", "-m", "tiny", "--bytes", "40", "--runs", "1"],
     ["weights", "quantize", "weights.safetensors", "-o", "q.nnc", "--step", "0.1", "-l", "1"],
     ["weights", "report", "weights.safetensors"],
+    ["sweep", "--help"],
 ]
 
 

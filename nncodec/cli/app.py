@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.blocks import BLOCK_SIZE
-from nncodec.cli import files, models, training, weights
+from nncodec.cli import files, models, sweep, training, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
     BaseFile,
@@ -38,6 +38,7 @@ app = typer.Typer(
     help="Lossless compression of any file by a small neural network with exact arithmetic.",
 )
 app.add_typer(models.app, name="models")
+app.add_typer(sweep.app, name="sweep")
 app.add_typer(weights.app, name="weights")
 
 

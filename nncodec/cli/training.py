@@ -12,6 +12,8 @@ from nncodec.cli.common import each, needing_torch
 from nncodec.errors import NNCodecError
 from nncodec.modelstore import DEFAULT_MODEL, locate_float
 
+RUN_ON = {"stop_minutes": 0.0, "stop_bytes": 0}  # a run that was paused is to go on
+
 
 def train(
     run: Annotated[
@@ -95,7 +97,7 @@ def train(
             "mix": parse_mix(mix) if mix else None,
             "compile": compile_,
         }
-        values = {**(ADAPTING if data else {}), **recorded_plan(run), "stop_minutes": 0.0}
+        values = {**(ADAPTING if data else {}), **recorded_plan(run)} | RUN_ON
         values |= {name: value for name, value in asked.items() if value is not None}
         if minutes or megabytes:
             values |= {"minutes": minutes, "bytes": int(megabytes * 1e6)}

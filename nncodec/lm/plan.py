@@ -23,6 +23,7 @@ class TrainConfig:
     seed: int = 0
     mix: dict[str, float] | None = None  # weights of domains; None: those of data.mix_for
     stop_minutes: float = 0.0  # pause there, on the way through ``minutes``; 0: do not
+    stop_bytes: int = 0  # the same on the way through ``bytes``
     save_every_s: float = 180.0
     eval_every_s: float = 900.0
     eval_windows: int = 32  # held-out windows a domain
@@ -45,6 +46,7 @@ class Budget:
 
     def goes_on(self, seconds: float, seen: int) -> bool:
         paused = 0 < 60 * self.config.stop_minutes <= seconds
+        paused = paused or 0 < self.config.stop_bytes <= seen
         return not paused and self.progress(seconds, seen) < 1.0
 
     def rate(self, progress: float, step: int) -> float:

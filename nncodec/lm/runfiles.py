@@ -117,8 +117,8 @@ class MetricsLog:
 
 
 FREE_TO_CHANGE = {
-    "minutes", "bytes", "stop_minutes", "save_every_s", "eval_every_s", "compile", "decay_share",
-    "rounding_share", "muon_lr", "adam_lr",
+    "minutes", "bytes", "stop_minutes", "stop_bytes", "save_every_s", "eval_every_s", "compile",
+    "decay_share", "rounding_share", "muon_lr", "adam_lr",
 }  # fmt: skip
 
 

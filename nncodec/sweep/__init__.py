@@ -1,0 +1,1 @@
+"""The research instrument: train and measure a grid of models, fit how size pays."""
