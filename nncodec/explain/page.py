@@ -37,8 +37,9 @@ def render(shown: Explanation, facts: dict[str, Any]) -> bytes:
         )
     about = {**head(shown, facts), "text": looks_like_text(bytes(shown.data[: 1 << 16]))}
     columns = zlib.compress(b"".join(c.tobytes() for c in packed(shown)), 6)
+    title = html.escape(f"{facts['file']} - nncodec explain").encode("ascii", "xmlcharrefreplace")
     parts = {
-        "TITLE": html.escape(f"{facts['file']} - nncodec explain"),
+        "TITLE": title.decode(),
         "STYLE": part("page.css"),
         "ABOUT": script_json(about),
         "COLUMNS": base64.b64encode(columns).decode(),
