@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_ranges_are_parts_of_the_whole(codec: Codec) -> None:
     assert explained(DATA, codec, 100, 10**9).end == len(DATA)
     assert len(explained(DATA, codec, len(DATA)).data) == 0
     with pytest.raises(
-        NNCodecError, match="no bytes 9999 to .* in a file of .*; give another range"
+        NNCodecError, match=r"no bytes 9999 to .* in a file of .*; give another range"
     ):
         explained(DATA, codec, 9999)
 
@@ -188,7 +189,7 @@ def test_stretches(codec: Codec) -> None:
     assert least[0].bits_per_byte > 4 > 1 > most[0].bits_per_byte
     for found in (least, most):
         spans = sorted((s.begin, s.end) for s in found)
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in pairwise(spans))
 
 
 # The command
@@ -210,8 +211,10 @@ def test_json(tmp_path: Path) -> None:
     assert answer["bytes"]["value"] == list(TEXT[10:30])  # type: ignore[index]
     lengths = {name: len(column) for name, column in answer["bytes"].items()}  # type: ignore[attr-defined]
     assert lengths == dict.fromkeys(
-        "value detail bits network_bits contexts_bits candidates candidates_p65536 rank expected "
-        "match_length".split(),
+        [
+            *("value", "detail", "bits", "network_bits", "contexts_bits", "candidates"),
+            *("candidates_p65536", "rank", "expected", "match_length"),
+        ],
         20,
     )
     assert answer["totals"]["archive_bytes"] == len(  # type: ignore[index]

@@ -209,7 +209,7 @@ def test_a_megabyte_in_a_browser(
     assert chrome.ask("document.documentElement.scrollWidth") <= width
     for share in (0.25, 0.5, 1):  # only what is in sight is drawn, and it is what belongs there
         chrome.ask(
-            f"(view => view.scrollTop = {share} * view.scrollHeight)(document.getElementById('view'))"
+            f"(v => v.scrollTop = {share} * v.scrollHeight)(document.getElementById('view'))"
         )
         chrome.ask(
             "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -253,6 +253,18 @@ def test_ways_to_get_about(chrome: Browser, load: Callable[..., None], large: Ex
     assert chrome.ask("at") == before + 1
     choose(chrome, "goto", "123,456")
     assert chrome.ask(panel).endswith(" at 123,456")
+    # The mouse shows a byte until a click holds one.
+    chrome.ask("pinned = false")
+    box = chrome.ask("(b => [b.left, b.top])(document.querySelectorAll('.row')[12]"
+                     ".querySelectorAll('span')[3].getBoundingClientRect())")  # fmt: skip
+    for kind, there in (("mouseMoved", True), ("mousePressed", True), ("mouseReleased", True),
+                        ("mouseMoved", False)):  # fmt: skip
+        x, y = (box[0] + 3, box[1] + 10) if there else (box[0] + 80, box[1] + 50)
+        chrome.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        chrome.until(
+            "at === +document.querySelectorAll('.row')[12].querySelectorAll('span')[3].dataset.i"
+        )
+    assert chrome.ask("pinned")
     # Colours by another model, in a row that is in sight.
     colours = "[...document.querySelectorAll('.row span')].map((s) => s.className).join()"
     coded = chrome.ask(colours)

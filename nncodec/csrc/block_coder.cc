@@ -429,7 +429,8 @@ BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction dir
     impl_ = make<Decode>(engine, g, table_bits, input, input_size, isa);
   }
   if (trace) {
-    impl_->trace = std::make_unique<Trace>(static_cast<std::size_t>(g.size), engine != nullptr, table_bits != 0);
+    const bool network = engine != nullptr, mixer = table_bits != 0;
+    impl_->trace = std::make_unique<Trace>(static_cast<std::size_t>(g.size), network, mixer);
   }
 }
 

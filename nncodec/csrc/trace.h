@@ -87,7 +87,9 @@ class TracedByte {
     trace_.expected[at_] = symbols_[history.match];
     trace_.match_length[at_] = static_cast<uint16_t>(history.match_length);
   }
-  void bit(int one, int bit) { products_[bits_++ / 4] *= static_cast<uint64_t>(bit ? one : kProbabilityOne - one); }
+  void bit(int one, int bit) {
+    products_[bits_++ / 4] *= static_cast<uint64_t>(bit ? one : kProbabilityOne - one);
+  }
   void end() {
     trace_.cost[at_] = (uint32_t{128} << kCostBits) - log2_fixed(products_[0]) - log2_fixed(products_[1]);
   }

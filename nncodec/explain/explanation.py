@@ -8,6 +8,7 @@ shared evenly by its bytes, and ``Detail`` says so.
 from __future__ import annotations
 
 import io
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -122,10 +123,11 @@ def explain(
     ``end`` is None or beyond the end for all of them. Raises NNCodecError for a range that is none,
     or if more bytes are coded one by one than memory is taken for.
     """
-    whole = mapped(source)
+    whole: mmap.mmap | bytes | None = mapped(source)
     if whole is None:
-        source = io.BytesIO(source.read())
-    data = np.frombuffer(source.getvalue() if whole is None else whole, np.uint8)  # type: ignore[attr-defined]
+        whole = source.read()
+        source = io.BytesIO(whole)
+    data = np.frombuffer(whole, np.uint8)
     size = len(data)
     stop = size if end is None else min(end, size)
     if not 0 <= begin <= stop:

@@ -1,8 +1,8 @@
 """An explanation as one HTML file that asks the network for nothing.
 
 Everything that comes from the file is in one block of base64 or in JSON without ``<``, and is only
-ever shown as text: nothing in a file can become part of the page. ``page.js`` reads the columns
-in the order of ``packed``; docs/explain.md has the layout.
+ever shown as text: nothing in a file can become part of the page. ``page_bytes.js`` reads the
+columns in the order of ``packed``; docs/explain.md has the layout.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from nncodec.explain.explanation import Explanation
 MOST_SHOWN = 1 << 22  # bytes on a page
 TEXT_SHARE = 0.95  # of a sample's characters are no controls: then it is shown as text
 
+SCRIPTS = ("page_bytes.js", "page_rows.js", "page_panel.js")
+
 Column = npt.NDArray[np.uint8]
 
 
@@ -43,7 +45,7 @@ def render(shown: Explanation, facts: dict[str, Any]) -> bytes:
         "STYLE": part("page.css"),
         "ABOUT": script_json(about),
         "COLUMNS": base64.b64encode(columns).decode(),
-        "SCRIPT": part("page.js"),
+        "SCRIPT": "".join(map(part, SCRIPTS)),
     }
     # One pass over the template: what is put in is not looked at.
     return re.sub("@([A-Z]+)@", lambda mark: parts[mark[1]], part("page.html")).encode()
