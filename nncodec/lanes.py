@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec._core import RangeDecoder, RangeEncoder
-from nncodec.blocks import Bytes, Geometry, active_lanes, from_lanes, to_lanes
+from nncodec.blocks import Bytes, Geometry, active_lanes, from_lanes, lane_lengths, to_lanes
 from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.numerics import COUNT_BITS
+from nncodec.trace import Trace
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
 POSITIONS_A_CALL = 128  # more would compare every position with too many that it cannot see
@@ -76,16 +77,24 @@ class PythonContexts:
         return decode_mixed(payload, size, geometry, None, progress)
 
 
-def encode_lanes(data: Bytes, lanes: int, prefix: int, state: State, progress: Progress) -> bytes:
+def encode_lanes(
+    data: Bytes,
+    lanes: int,
+    prefix: int,
+    state: State,
+    progress: Progress,
+    trace: Trace | None = None,
+) -> bytes:
     """Range-code a block: the prefix in one lane, then all lanes step by step in lane order.
 
-    ``state`` is one lane at the beginning of a block.
+    ``state`` is one lane at the beginning of a block. A ``trace`` of as many bytes is filled.
     """
     encoder = RangeEncoder()
     last = np.array([[BEGIN_OF_BLOCK]])
-    for part, count in ((data[:prefix], 1), (data[prefix:], lanes)):
+    for begin, part, count in ((0, data[:prefix], 1), (prefix, data[prefix:], lanes)):
         if count > 1:
             state.fork(count)
+        starts = begin + np.cumsum([0, *lane_lengths(len(part), count)[:-1]])
         grid = to_lanes(part, count)
         inputs = np.concatenate((np.repeat(last, count, 0), grid[:, :-1]), 1)
         stride = max(1, min(POSITIONS_A_CALL, TOKENS_A_CALL // count))
@@ -97,6 +106,11 @@ def encode_lanes(data: Bytes, lanes: int, prefix: int, state: State, progress: P
             symbols = np.ascontiguousarray(grid[:, step].T).reshape(-1)
             coded = min(len(part) - start * count, len(symbols))  # lanes that ended come last
             encoder.encode(counts[:coded], symbols[:coded])
+            if trace is not None:
+                places = (starts + np.arange(start, grid.shape[1])[:stride, None]).reshape(-1)
+                for at, row in zip(places[:coded].tolist(), counts.tolist(), strict=False):
+                    trace.add_network(at, row, int(data[at]))
+                    trace.cost[at] = trace.network[at]
             progress(coded)
         last = grid[:, -1:].astype(np.int64) if grid.size else last
     return encoder.finish()
@@ -126,15 +140,24 @@ def decode_lanes(
     return np.concatenate(parts).tobytes()
 
 
-def encode_mixed(data: Bytes, geometry: Geometry, state: State | None, progress: Progress) -> bytes:
-    """Code a block bit by bit with a context mixer, and a network if there is a ``state``."""
+def encode_mixed(
+    data: Bytes,
+    geometry: Geometry,
+    state: State | None,
+    progress: Progress,
+    trace: Trace | None = None,
+) -> bytes:
+    """Code a block bit by bit with a context mixer, and a network if there is a ``state``.
+
+    A ``trace`` of as many bytes is filled.
+    """
     encoder = PythonRangeEncoder()
 
     def code_bit(ones: int, bit: int) -> int:
         encoder.encode_bit(ones, bit)
         return bit
 
-    code_mixed(code_bit, bytearray(data.tobytes()), geometry, state, progress)
+    code_mixed(code_bit, bytearray(data.tobytes()), geometry, state, progress, trace)
     return encoder.finish()
 
 
@@ -155,9 +178,10 @@ def code_mixed(
     geometry: Geometry,
     state: State | None,
     progress: Progress,
+    trace: Trace | None = None,
 ) -> None:
     """Both directions: ``code_bit(ones, bit)`` gives the bit; ``symbols`` fills as they come."""
-    from nncodec.mixing import ContextMixer, LaneHistory, LanePart  # only here: it costs 5 ms
+    from nncodec.mixing import ONE, ContextMixer, LaneHistory, LanePart  # only here: it costs 5 ms
 
     mixer = ContextMixer(geometry.table_bits, network=state is not None)
     histories = [LaneHistory()]
@@ -177,14 +201,21 @@ def code_mixed(
                 tree = bit_tree(counts[lane]) if counts else None
                 at = part.at(lane, step)
                 mixer.begin(symbols, part, lane, step, histories[lane])
-                node, known = 1, symbols[at]
+                expected, length = mixer.expected, histories[lane].match_length
+                node, known, given = 1, symbols[at], []
                 for shift in range(7, -1, -1):
                     network = (tree[2 * node + 1] << 16) // tree[node] if tree else 0
                     p = mixer.predict(network)
                     bit = code_bit(p << (COUNT_BITS - 16), known >> shift & 1)
                     mixer.update(bit)
+                    given.append(p if bit else ONE - p)
                     node = 2 * node + bit
                 symbols[at] = node & 0xFF
+                if trace is not None:
+                    if counts:
+                        trace.add_network(at, counts[lane], symbols[at])
+                    trace.add_match(at, expected, length)
+                    trace.add_cost(at, given)
                 mixer.end(symbols, part, lane, step, histories[lane])
                 last[lane, 0] = symbols[at]
                 progress(1)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.blocks import BLOCK_SIZE
-from nncodec.cli import files, models, sweep, training, weights
+from nncodec.cli import explain, files, models, sweep, training, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
     BaseFile,
@@ -267,6 +267,7 @@ def bench(
         each(["ablate"], measure_parts)
 
 
+app.command()(explain.explain)
 app.command()(training.train)
 app.command()(training.export)
 

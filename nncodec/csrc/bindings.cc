@@ -20,6 +20,7 @@
 #include "range_coder.h"
 #include "roofline.h"
 #include "tensor_coder.h"
+#include "trace.h"
 #include "trellis.h"
 #include "x86_filter.h"
 #include "xxh64.h"
@@ -187,11 +188,34 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
 
 void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine* engine, int64_t size, int lanes,
                       int64_t prefix, int table_bits, const Bytes& input, bool decode,
-                      const std::string& isa) {
+                      const std::string& isa, bool trace) {
   using Direction = nncodec::BlockCoder::Direction;
   new (self) nncodec::BlockCoder(engine, {size, lanes, prefix}, table_bits,
                                  decode ? Direction::kDecode : Direction::kEncode, input.data(),
-                                 input.size(), isa);
+                                 input.size(), isa, trace);
+}
+
+// (n,) values, or (n / width, width) of them, as an array that owns them.
+template <class T>
+nb::object owned_array(std::vector<T> values, std::size_t width = 1) {
+  auto* const kept = new std::vector<T>(std::move(values));
+  nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  const std::size_t rows = kept->size() / width;
+  if (width == 1) return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), {rows}, owner));
+  return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), {rows, width}, owner));
+}
+
+nb::dict take_trace(nncodec::BlockCoder& self) {
+  nncodec::Trace trace = self.take_trace();
+  nb::dict result;
+  result["cost"] = owned_array(std::move(trace.cost));
+  result["network"] = owned_array(std::move(trace.network));
+  result["top"] = owned_array(std::move(trace.top), nncodec::kCandidates);
+  result["top_p"] = owned_array(std::move(trace.top_p), nncodec::kCandidates);
+  result["rank"] = owned_array(std::move(trace.rank));
+  result["expected"] = owned_array(std::move(trace.expected));
+  result["match_length"] = owned_array(std::move(trace.match_length));
+  return result;
 }
 
 nb::object x86_filter(const Bytes& input, bool decode) {
@@ -407,13 +431,14 @@ NB_MODULE(_core, m) {
       .def("__init__", &init_block_coder, nb::arg("engine").none(), nb::arg("size"),
            nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
            nb::arg("input").noconvert(), nb::arg("decode"), nb::arg("isa") = "",
-           nb::keep_alive<1, 2>())
+           nb::arg("trace") = false, nb::keep_alive<1, 2>())
       .def("run", &nncodec::BlockCoder::run, nb::arg("bytes"),
            nb::call_guard<nb::gil_scoped_release>())
       .def("finish", [](nncodec::BlockCoder& self) {
         const std::vector<uint8_t> out = self.finish();
         return nb::bytes(out.data(), out.size());
-      });
+      })
+      .def("take_trace", &take_trace);
 
   m.def("available_isas", &nncodec::available_isas);
   m.def("measure_multiply", &nncodec::measure_multiply, nb::arg("isa"), nb::arg("out"),

@@ -9,6 +9,7 @@
 
 #include "context_mixer.h"
 #include "range_coder.h"
+#include "trace.h"
 
 namespace nncodec {
 
@@ -54,21 +55,24 @@ class BitTree {
 };
 
 // Codes the byte at (lane, step) bit by bit; `tree` is null where there is no network.
-template <class Coder>
+template <class Coder, class Watcher>
 void code_mixed(Coder& coder, ContextMixer& mixer, uint8_t* symbols, const LanePart& part, int lane,
-                int64_t step, LaneHistory& history, const BitTree* tree) {
+                int64_t step, LaneHistory& history, const BitTree* tree, Watcher watcher) {
   uint8_t& symbol = symbols[part.at(lane, step)];
   const int known = Coder::kKnowsSymbols ? symbol : 0;
   mixer.begin(symbols, part, lane, step, history);
+  watcher.begin(history);
   int node = 1;
   for (int shift = 7; shift >= 0; --shift) {
     const int p = mixer.predict(tree ? tree->one(node) : 0);
     constexpr int kToCounts = kCountBits - 16;
     const int bit = coder.code_bit(static_cast<uint32_t>(p) << kToCounts, known >> shift & 1);
+    watcher.bit(p, bit);
     mixer.update(bit);
     node = 2 * node + bit;
   }
   symbol = static_cast<uint8_t>(node);
+  watcher.end();
   mixer.end(symbols, part, lane, step, history);
 }
 
@@ -78,6 +82,7 @@ struct BlockCoder::Impl {
   virtual ~Impl() = default;
   virtual int64_t run(int64_t bytes) = 0;
   virtual std::vector<uint8_t> finish() = 0;
+  std::unique_ptr<Trace> trace;  // null: nobody asked
 };
 
 namespace {
@@ -296,18 +301,28 @@ class Run final : public BlockCoder::Impl {
       if (step >= part_.steps()) break;
       const int end = std::min(last, part_.active(step));
       for (int lane = first; lane < end; ++lane, ++coded) {
-        const int32_t* row = counts(chunk_, lane, i);
-        if (mixer_) {
-          tree_.set(row);
-          code_mixed(coder_, *mixer_, symbols_.data(), part_, lane, step,
-                     histories_[static_cast<std::size_t>(lane)], &tree_);
-        } else {
-          coder_.code(row, symbols_[part_.at(lane, step)]);
-        }
+        code_byte(counts(chunk_, lane, i), lane, step);
       }
     }
     if (scratch.timed) scratch.ns[kCoding] += now_ns() - begun;
     return coded;
+  }
+
+  void code_byte(const int32_t* row, int lane, int64_t step) {
+    uint8_t& symbol = symbols_[part_.at(lane, step)];
+    LaneHistory& history = histories_[static_cast<std::size_t>(lane)];
+    const auto mix = [&](auto watcher) {
+      tree_.set(row);
+      code_mixed(coder_, *mixer_, symbols_.data(), part_, lane, step, history, &tree_, watcher);
+    };
+    if (trace) {
+      const auto at = static_cast<std::size_t>(&symbol - symbols_.data());
+      trace->add_network(at, row, symbol);
+      if (mixer_) return mix(TracedByte(*trace, symbols_.data(), at));
+      trace->cost[at] = trace->network[at];
+    }
+    if (mixer_) return mix(UntracedByte());
+    coder_.code(row, symbol);
   }
 
   Engine& engine_;
@@ -351,7 +366,14 @@ class ContextRun final : public BlockCoder::Impl {
   int64_t run(int64_t bytes) override {
     const int64_t goal = done_ + std::min(part_.size - done_, std::max<int64_t>(bytes, 1));
     for (; done_ < goal; ++done_) {
-      code_mixed(coder_, mixer_, symbols_.data(), part_, 0, done_, history_, nullptr);
+      const auto mix = [&](auto watcher) {
+        code_mixed(coder_, mixer_, symbols_.data(), part_, 0, done_, history_, nullptr, watcher);
+      };
+      if (trace) {
+        mix(TracedByte(*trace, symbols_.data(), static_cast<std::size_t>(done_)));
+      } else {
+        mix(UntracedByte());
+      }
     }
     return done_;
   }
@@ -383,7 +405,8 @@ std::unique_ptr<BlockCoder::Impl> make(Engine* engine, Geometry g, int table_bit
 }  // namespace
 
 BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction direction,
-                       const uint8_t* input, std::size_t input_size, const std::string& isa) {
+                       const uint8_t* input, std::size_t input_size, const std::string& isa,
+                       bool trace) {
   if (g.size < 0 || g.lanes < 1 || g.prefix < 0 || g.prefix > g.size ||
       g.lanes > std::max<int64_t>(1, g.size - g.prefix) || g.size > kMaxBlock) {
     throw std::invalid_argument("lanes and prefix do not fit the block");
@@ -394,6 +417,9 @@ BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction dir
   if (!engine && (g.lanes != 1 || g.prefix != 0 || table_bits == 0)) {
     throw std::invalid_argument("context models alone take one lane, no prefix and a table");
   }
+  if (trace && direction == Direction::kDecode) {
+    throw std::invalid_argument("only encoding is traced");
+  }
   if (direction == Direction::kEncode) {
     if (input_size != static_cast<std::size_t>(g.size)) {
       throw std::invalid_argument("the input is not as long as the block");
@@ -401,6 +427,10 @@ BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction dir
     impl_ = make<Encode>(engine, g, table_bits, input, input_size, isa);
   } else {
     impl_ = make<Decode>(engine, g, table_bits, input, input_size, isa);
+  }
+  if (trace) {
+    const bool network = engine != nullptr, mixer = table_bits != 0;
+    impl_->trace = std::make_unique<Trace>(static_cast<std::size_t>(g.size), network, mixer);
   }
 }
 
@@ -417,6 +447,14 @@ std::vector<uint8_t> BlockCoder::finish() {
   std::vector<uint8_t> result = impl_->finish();
   finished_ = true;
   return result;
+}
+
+Trace BlockCoder::take_trace() {
+  const std::lock_guard<std::mutex> alone(busy_);
+  if (!finished_ || !impl_->trace) throw std::logic_error("there is no trace of a whole block");
+  Trace trace = std::move(*impl_->trace);
+  impl_->trace.reset();
+  return trace;
 }
 
 }  // namespace nncodec

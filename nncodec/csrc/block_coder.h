@@ -12,6 +12,7 @@
 
 #include "engine.h"
 #include "lane_geometry.h"
+#include "trace.h"
 
 namespace nncodec {
 
@@ -23,9 +24,11 @@ class BlockCoder {
   // the context mixer's table (see context_mixer.h); 0 for none. `input` is the block (kEncode,
   // geometry.size bytes) or its payload (kDecode). Throws std::invalid_argument for arguments that
   // make no sense, PayloadError for a hopeless payload. `isa` is for context models alone; else it
-  // is the engine's. Calls from several threads take turns.
+  // is the engine's. `trace` (kEncode): what each byte costs is noted. Calls from several threads take
+  // turns.
   BlockCoder(Engine* engine, Geometry geometry, int table_bits, Direction direction,
-             const uint8_t* input, std::size_t input_size, const std::string& isa = "");
+             const uint8_t* input, std::size_t input_size, const std::string& isa = "",
+             bool trace = false);
   ~BlockCoder();
 
   // Codes `bytes` more, or a little over, or all that are left; returns how many are done in all.
@@ -34,6 +37,9 @@ class BlockCoder {
 
   // Once, after run() has returned geometry.size: the payload (kEncode) or the block (kDecode).
   std::vector<uint8_t> finish();
+
+  // Once, after finish(), if it was asked for.
+  Trace take_trace();
 
   struct Impl;
 

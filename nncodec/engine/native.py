@@ -20,6 +20,7 @@ from nncodec.engine_weights import EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Engine, Progress
 from nncodec.numerics import rope_table
+from nncodec.trace import Trace
 
 __all__ = ["NativeEngine", "available_isas", "choose_isa", "usable_cores"]
 
@@ -74,6 +75,12 @@ class NativeEngine(Engine):
         """The payload of a coded block of (n,) ``data``: the twin's code in C++."""
         return encode_block(self.core, data, geometry, progress)
 
+    def encode_traced(
+        self, data: Bytes, geometry: Geometry, progress: Progress
+    ) -> tuple[bytes, Trace]:
+        """The same payload, and what each byte of it cost."""
+        return encode_traced(self.core, data, geometry, progress)
+
     def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
         """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
         return decode_block(self.core, payload, size, geometry, progress)
@@ -86,6 +93,12 @@ class NativeContexts:
         """The payload of a block of (n,) ``data``."""
         return encode_block(None, data, geometry, progress)
 
+    def encode_traced(
+        self, data: Bytes, geometry: Geometry, progress: Progress
+    ) -> tuple[bytes, Trace]:
+        """The same payload, and what each byte of it cost."""
+        return encode_traced(None, data, geometry, progress)
+
     def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
         """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
         return decode_block(None, payload, size, geometry, progress)
@@ -97,6 +110,13 @@ def encode_block(
     return run(block_coder(engine, len(data), geometry, data, decode=False), len(data), progress)
 
 
+def encode_traced(
+    engine: _core.Engine | None, data: Bytes, geometry: Geometry, progress: Progress
+) -> tuple[bytes, Trace]:
+    coder = block_coder(engine, len(data), geometry, data, decode=False, trace=True)
+    return run(coder, len(data), progress), Trace(**coder.take_trace())
+
+
 def decode_block(
     engine: _core.Engine | None, payload: bytes, size: int, geometry: Geometry, progress: Progress
 ) -> bytes:
@@ -105,12 +125,17 @@ def decode_block(
 
 
 def block_coder(
-    engine: _core.Engine | None, size: int, geometry: Geometry, data: Bytes, decode: bool
+    engine: _core.Engine | None,
+    size: int,
+    geometry: Geometry,
+    data: Bytes,
+    decode: bool,
+    trace: bool = False,
 ) -> _core.BlockCoder:
     lanes, prefix, table_bits = geometry.lanes, geometry.prefix, geometry.table_bits
     isa = "" if engine else choose_isa()  # an engine has its own
     try:
-        return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode, isa)
+        return _core.BlockCoder(engine, size, lanes, prefix, table_bits, data, decode, isa, trace)
     except MemoryError:
         table = (64 << table_bits if table_bits else 0) >> 20
         raise NNCodecError(
