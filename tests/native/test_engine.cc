@@ -263,6 +263,16 @@ bool tensors_travel() {
 
 using Items = std::vector<TensorItem>;
 
+std::vector<uint8_t> encoded_fields(const std::vector<TensorItem>& items, const std::vector<uint8_t>& chunk,
+                                    const std::string& isa) {
+  std::vector<uint8_t> payload;
+  encode_fields(items, chunk.data(), chunk.size(), isa, [&](std::size_t size) {
+    payload.resize(size);
+    return payload.data();
+  });
+  return payload;
+}
+
 std::vector<uint8_t> decoded_fields(const Items& items, const std::vector<uint8_t>& payload,
                                     const std::string& isa) {
   std::vector<uint8_t> chunk(field_bytes(items));
@@ -288,9 +298,9 @@ bool fields_travel() {
       }
       items.push_back(item);
     }
-    const std::vector<uint8_t> payload = encode_fields(items, chunk.data(), chunk.size(), "portable");
+    const std::vector<uint8_t> payload = encoded_fields(items, chunk, "portable");
     for (const std::string& isa : available_isas()) {
-      if (encode_fields(items, chunk.data(), chunk.size(), isa) != payload) return false;
+      if (encoded_fields(items, chunk, isa) != payload) return false;
       if (decoded_fields(items, payload, isa) != chunk) return false;
     }
     for (int i = 0; i < 60; ++i) {
