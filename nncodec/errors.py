@@ -75,3 +75,7 @@ class SweepError(NNCodecError, ValueError):
 
 class DivergedError(SweepError):
     """Training came to weights that nothing can be made of; lower rates may help."""
+
+
+class BenchError(NNCodecError, ValueError):
+    """A benchmark was asked for what cannot be measured: an unknown codec, a table that is none."""
