@@ -1,0 +1,77 @@
+"""The headline tables, measured: ``nncodec bench`` over the test corpora into docs/results.
+
+usage: python scripts/make_results.py CORPORA [--quick | --corpus] [-o FOLDER]
+
+CORPORA is the folder of test files (corpora/README.md says where they come from). Without an
+option: the files of the README's table, medians of three runs, as ``readme.csv`` with a page and
+figures; nothing else should run beside it. ``--quick`` makes one run of each, in some minutes.
+``--corpus`` takes every file, once, for the sizes, as ``corpus.csv``; that takes hours. All go on
+where they were interrupted. ``results_tables.py`` then puts the figures into the documents.
+
+Programs that are not installed are in the tables all the same: as absent, or with the figure that
+``quoted.csv`` has for the file, and whose it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+FILES = (
+    "canterbury/alice29.txt",
+    "canterbury/lcet10.txt",
+    "canterbury/plrabn12.txt",
+    "enwik/enwik6",
+    "code/valkey-t_stream.c",
+    "code/flask-src.tar",
+    "json/twitter.json",
+    "loghub/HDFS_2k.log",
+    "csv/airports.csv",
+    "canterbury/kennedy.xls",
+    "multilingual/xquad.th.json",
+)
+OURS = ("nncodec:level=1", "nncodec")
+LIBRARIES = ("gzip:9", "bz2:9", "xz:9e", "zstd:19", "zstd:22", "brotli:11")
+PROGRAMS = ("bzip3", "zpaq", "lpaq8", "mcm", "paq8px", "cmix")
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+def command(corpora: Path, quick: bool, corpus: bool, out: Path, again: bool) -> list[str]:
+    """``nncodec bench`` with everything that decides the table."""
+    name = "corpus" if corpus else "readme"
+    inputs = [corpora] if corpus else [corpora / file for file in FILES]
+    missing = [str(path) for path in inputs if not path.exists()]
+    if missing:
+        sys.exit(f"make_results.py: {missing[0]} is not there; give the folder of the test corpora")
+    codecs = (*OURS, *LIBRARIES, *PROGRAMS)
+    if corpus:
+        codecs = (*codecs, "nncodec:nano")
+    once = ["--runs", "1", "--warm-up", "0"] if quick or corpus else ["--runs", "3"]
+    return [
+        *(sys.executable, "-m", "nncodec", "bench", *map(str, inputs)),
+        *("--codecs", ",".join(codecs), *once, *(["--again"] if again else [])),
+        *("--quoted", str(RESULTS / "quoted.csv"), "--csv", str(out / f"{name}.csv")),
+        *([] if corpus else ["--html", str(out / f"{name}.html")]),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpora", type=Path)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--quick", action="store_true", help="one run of the README's files")
+    which.add_argument("--corpus", action="store_true", help="every file, once")
+    parser.add_argument("--again", action="store_true", help="what was measured already, too")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    run = command(
+        arguments.corpora, arguments.quick, arguments.corpus, arguments.output, arguments.again
+    )
+    sys.exit(subprocess.run(run, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
