@@ -1,10 +1,10 @@
 """Put the figures of docs/results into README.md and docs/benchmarks.md.
 
-usage: python scripts/results_tables.py [--check]
+usage: python scripts/results_tables.py [--check | --show FOLDER]
 
 Between the marks ``<!-- NAME -->`` and ``<!-- /NAME -->`` of a document stands the table NAME, made
 from ``readme.csv`` or ``corpus.csv`` alone. ``--check`` writes nothing and fails if a table is not
-what the rows give.
+what the rows give; ``--show`` prints the README's tables from the rows of another folder.
 """
 
 from __future__ import annotations
@@ -40,8 +40,14 @@ SHORT = tuple(codec for codec in NAMES if codec not in ("zstd:22", "brotli:11", 
 """Columns that the README has room for."""
 
 
-def rows_of(name: str) -> list[Row]:
-    return list(read_results(ROOT / "docs" / "results" / f"{name}.csv").values())
+def rows_of(path: Path) -> list[Row]:
+    """Of one machine, that with the most rows: speeds of two are not to be added."""
+    rows = list(read_results(path).values())
+    if not rows:
+        sys.exit(f"results_tables.py: {path} has no rows; make_results.py measures them")
+    machines = [row["machine"] for row in rows]
+    chosen = max(dict.fromkeys(machines), key=machines.count)
+    return [row for row in rows if row["machine"] == chosen]
 
 
 def markdown(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
@@ -176,21 +182,37 @@ def filled(text: str, mark: str, table: str) -> str:
     return found[0]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true")
-    check = parser.parse_args().check
+def fill(check: bool) -> list[str]:
+    """Fill every place, or only say which are not as they should be."""
     stale = []
     for document, mark, name, make in PLACES:
         path = ROOT / document
         old = path.read_text(encoding="utf-8")
-        new = filled(old, mark, make(rows_of(name)))
+        new = filled(old, mark, make(rows_of(ROOT / "docs" / "results" / f"{name}.csv")))
         if new != old:
             stale.append(f"{document}: {mark}")
             if not check:
                 path.write_text(new, encoding="utf-8")
+    return stale
+
+
+def show(folder: Path) -> None:
+    rows = rows_of(folder / "readme.csv")
+    made = [make(rows) for document, _, _, make in PLACES if document == "README.md"]
+    print("\n\n".join(made))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--show", type=Path, metavar="FOLDER")
+    arguments = parser.parse_args()
+    if arguments.show:
+        show(arguments.show)
+        return
+    stale = fill(arguments.check)
     print("\n".join(stale) or "nothing to change")
-    sys.exit(bool(check and stale))
+    sys.exit(bool(arguments.check and stale))
 
 
 if __name__ == "__main__":
