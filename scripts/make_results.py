@@ -5,7 +5,7 @@ usage: python scripts/make_results.py CORPORA [--quick | --corpus] [-o FOLDER]
 CORPORA is the folder of test files (corpora/README.md says where they come from). Without an
 option: the files of the README's table, medians of three runs, as ``readme.csv`` with a page and
 figures; nothing else should run beside it. ``--quick`` makes one run of each, in some minutes.
-``--corpus`` takes every file, once, for the sizes, as ``corpus.csv``; that takes hours. All go on
+``--corpus`` takes every file, once, for the sizes, as ``corpus.csv``, which is hours. All go on
 where they were interrupted. ``results_tables.py`` then puts the figures into the documents.
 
 Programs that are not installed are in the tables all the same: as absent, or with the figure that
@@ -45,13 +45,17 @@ def find(corpora: Path, name: str) -> Path:
     sys.exit(f"make_results.py: there is no {name} below {corpora}; give the folder of the corpora")
 
 
+def every_file(corpora: Path) -> list[Path]:
+    """The smallest first: a run that is cut short has the most files."""
+    files = [path for path in corpora.rglob("*") if path.is_file() and path.name != "MANIFEST.tsv"]
+    return sorted(files, key=lambda path: (path.stat().st_size, path.name))
+
+
 def command(corpora: Path, quick: bool, corpus: bool, out: Path, again: bool) -> list[str]:
     """``nncodec bench`` with everything that decides the table."""
     name = "corpus" if corpus else "readme"
-    inputs = [corpora] if corpus else [find(corpora, file) for file in FILES]
+    inputs = every_file(corpora) if corpus else [find(corpora, file) for file in FILES]
     codecs = (*OURS, *LIBRARIES, *PROGRAMS)
-    if corpus:
-        codecs = (*codecs, "nncodec:nano")
     once = ["--runs", "1", "--warm-up", "0"] if quick or corpus else ["--runs", "3"]
     return [
         *(sys.executable, "-m", "nncodec", "bench", *map(str, inputs)),
