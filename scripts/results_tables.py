@@ -27,16 +27,16 @@ NAMES = {
     "xz:9e": "xz -9e",
     "zstd:22": "zstd -22",
     "brotli:11": "brotli -11",
-    "bzip3": "bzip3",
-    "lpaq8": "lpaq8 9",
-    "mcm": "mcm -h9",
-    "zpaq": "zpaq -m5",
-    "paq8px": "paq8px -8",
+    "bzip3:16": "bzip3",
+    "lpaq8:9": "lpaq8 9",
+    "mcm:h9": "mcm -h9",
+    "zpaq:5": "zpaq -m5",
+    "paq8px:8": "paq8px -8",
     "cmix": "cmix",
     "nncodec:level=1": "nncodec -1",
     "nncodec": "nncodec",
 }
-SHORT = tuple(codec for codec in NAMES if codec not in ("zstd:22", "brotli:11", "mcm", "zpaq"))
+SHORT = tuple(codec for codec in NAMES if codec not in ("zstd:22", "brotli:11", "mcm:h9", "zpaq:5"))
 """Columns that the README has room for."""
 
 
