@@ -33,3 +33,14 @@ def part(package: str, name: str) -> str:
 def script_json(value: object) -> str:
     """JSON that is safe in a script element: no ``<``, and ASCII alone."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+
+
+def visible(text: str) -> str:
+    """With escapes for what has no shape of its own: controls, marks of direction, surrogates."""
+    return "".join(c if c.isprintable() else escape(c) for c in text)
+
+
+def escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
