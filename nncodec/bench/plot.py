@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nncodec.bench.labels import Label, place_labels
-from nncodec.bench.results import SIZED, Row
+from nncodec.bench.results import Row
 from nncodec.bench.summary import Total, baseline, by_machine, parted, summarise
 from nncodec.figures import pyplot, save
 from nncodec.pages import visible
@@ -151,11 +151,11 @@ def text_of(point: Point, most: int) -> str:
 
 
 def files_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Files with a size by any codec, by name: the largest, if they are many."""
+    """Files with a size by any codec, by name: the largest, if they are many. No empty ones."""
     sizes = {
         (row["file"], row["file_sha256"]): int(row["file_bytes"])
         for row in rows
-        if row["status"] in SIZED
+        if row["bits_per_byte"]
     }
     largest = sorted(sizes, key=lambda file: (-sizes[file], file))[:MOST_FILES]
     return sorted(largest)
@@ -174,7 +174,7 @@ def each_file(
         points = [
             (float(row["bits_per_byte"]), lines[row["file"], row["file_sha256"]])
             for row in group
-            if row["status"] in SIZED and (row["file"], row["file_sha256"]) in lines
+            if row["bits_per_byte"] and (row["file"], row["file_sha256"]) in lines
         ]
         if not points:
             continue
@@ -194,6 +194,11 @@ def each_file(
     if not names:
         axes.text(0.5, 0.5, "no file has a size", transform=axes.transAxes, ha="center")
         return
-    if len(parted((row for row in rows if row["status"] in SIZED), "file")) > len(names):
+    if len(names) == MOST_FILES:
         axes.set_title(f"the {len(names)} largest files", fontsize="small", color=SOFT)
-    figure.legend(loc="outside upper center", ncols=4, fontsize="small", frameon=False)
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda k: labels[k] != short(base))
+    handles, labels = [handles[k] for k in order], [labels[k] for k in order]
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=4, fontsize="small", frameon=False
+    )

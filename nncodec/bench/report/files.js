@@ -41,8 +41,11 @@ function drawChoice() {
     });
   }
 }
-const bitsOf = (row) =>
-  sized(row) ? number(row, $("model").checked ? "bits_per_byte_with_model" : "bits_per_byte") : null;
+// Of quoted figures no model is known: none is counted.
+function bitsOf(row) {
+  const withModel = $("model").checked ? number(row, "bits_per_byte_with_model") : null;
+  return sized(row) ? (withModel ?? number(row, "bits_per_byte")) : null;
+}
 
 // Each file with its rows of the codecs that are chosen, and what the baseline gains on the best other.
 function fileGroups() {
@@ -110,9 +113,12 @@ function drawFile({ name, size, bars, best, rival, gain }, top) {
     item.append(make("bdi", codec, "codec"));
     item.firstChild.title = codec;
     if (bits === null) {
-      const status = row ? row.status : "not measured";
+      const status = !row ? "not measured" : sized(row) ? "empty file" : row.status;
       const why = item.appendChild(make("span", undefined, "why"));
-      why.append(chip(status, row ? status : "absent"), make("small", row ? row.detail : ""));
+      why.append(
+        chip(status, status === "failed" ? "failed" : "absent"),
+        make("small", row ? row.detail : ""),
+      );
       continue;
     }
     const track = item.appendChild(make("span", undefined, "track")),

@@ -2,17 +2,38 @@
 const apart = (a, b) => a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y;
 const inside = (a, b) => a.x >= b.x && a.y >= b.y && a.x + a.w <= b.x + b.w && a.y + a.h <= b.y + b.h;
 
+const NEAR = 16; // pixels; a label farther away has a line to its point
+
 // ``marks``: {x, y, w, h} of each label's text and its point. ``taken``: boxes never to be covered;
 // ``lines``: boxes better not covered. Returns for each a box, or null where there is no room.
 function placeLabels(marks, frame, taken, lines) {
   const placed = [];
+  const soft = [...lines];
   return marks.map((mark) => {
     const free = (box) => inside(box, frame) && [...taken, ...placed].every((other) => apart(box, other));
+    const clear = (box) =>
+      soft.every((line) => line === mark.own || apart(box, line)) &&
+      leader(mark, box).every((dot) => placed.every((other) => apart(dot, other)));
     const boxes = (mark.across ? alongLine(mark, frame) : aroundPoint(mark)).filter(free);
-    const found =
-      boxes.find((box) => lines.every((line) => line === mark.own || apart(box, line))) ?? boxes[0];
-    if (found) placed.push(found);
-    return found ?? null;
+    const found = boxes.find(clear) ?? boxes[0];
+    if (!found) return null;
+    placed.push(found);
+    soft.push(...leader(mark, found));
+    return found;
+  });
+}
+const nearest = (box, x, y) => [
+  Math.max(box.x, Math.min(x, box.x + box.w)),
+  Math.max(box.y + 2, Math.min(y, box.y + box.h - 2)),
+];
+// Small boxes along the line from a point to its label, if there is one.
+function leader({ x, y }, box) {
+  if (box.r <= NEAR) return [];
+  const [toX, toY] = nearest(box, x, y),
+    steps = Math.ceil(box.r / 4);
+  return [...Array(steps).keys()].map((k) => {
+    const part = (k + 0.5) / steps;
+    return { x: x + part * (toX - x) - 1, y: y + part * (toY - y) - 1, w: 2, h: 2 };
   });
 }
 function* radii() {

@@ -66,7 +66,10 @@ function frontierOf(points, axes) {
   for (const t of whole) if (!front.length || better(t, front[front.length - 1]) > 0) front.push(t);
   return front;
 }
-const labelOf = (t) => cut(t.codec, phone() ? 16 : 26) + (t.whole ? "" : ` (${t.files} of ${shown.files})`);
+function labelOf(t) {
+  if (t.whole) return cut(t.codec, phone() ? 16 : 26);
+  return `${cut(t.codec, phone() ? 14 : 26)} (${t.files}${phone() ? "/" : " of "}${shown.files})`;
+}
 
 function drawPareto() {
   const place = $("pareto").querySelector(".canvas"),
@@ -81,7 +84,7 @@ function drawPareto() {
     return;
   }
   const width = Math.max(280, place.clientWidth),
-    height = Math.round(Math.max(340, Math.min(540, width * 0.5)));
+    height = Math.round(Math.max(400, Math.min(540, width * 0.5)));
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "group");
@@ -163,8 +166,8 @@ function drawPareto() {
     else drawn(group, "circle", { class: `point ${kind}`, cx: x, cy: y, r: 5 });
     marks.unshift({ t, x, y, kind, group });
   }
-  labelPoints(svg, marks, frame, segments);
-  explainPareto(front, lines, points);
+  const unnamed = labelPoints(svg, marks, frame, segments);
+  explainPareto(front, lines, points, unnamed);
 }
 function labelPoints(svg, marks, frame, segments) {
   const place = svg.appendChild(document.createElementNS(SVG, "g"));
@@ -190,18 +193,14 @@ function labelPoints(svg, marks, frame, segments) {
     }
     text.setAttribute("x", box.x + 2);
     text.setAttribute("y", box.y + rise);
-    if (box.r > 16) {
-      const toX = Math.max(box.x, Math.min(x, box.x + box.w)),
-        toY = Math.max(box.y + 2, Math.min(y, box.y + box.h - 2));
-      svg.insertBefore(
-        drawn(place, "path", { class: "leader", d: `M${x} ${y}L${toX} ${toY}` }),
-        svg.querySelector("g"),
-      );
+    if (box.r > NEAR) {
+      const [toX, toY] = nearest(box, x, y);
+      drawn(svg, "path", { class: "leader", d: `M${x} ${y}L${toX} ${toY}` });
     }
   });
-  svg.dataset.left = left.length;
+  return left;
 }
-function explainPareto(front, lines, points) {
+function explainPareto(front, lines, points, unnamed) {
   const key = $("pareto-key");
   const entry = (kind, shape, text) => {
     const svg = document.createElementNS(SVG, "svg");
@@ -233,6 +232,8 @@ function explainPareto(front, lines, points) {
   const gone = shown.totals
     .filter((t) => !t.files)
     .map((t) => `${cut(t.codec)} (${t.absentRows ? "absent" : t.failed ? "failed" : "no files"})`);
+  if (unnamed.length)
+    key.append(make("span", "No room for the names of " + unnamed.map((c) => cut(c)).join(", "), "entry"));
   if (gone.length) key.append(make("span", "Not there: " + gone.join(", "), "entry"));
 }
 

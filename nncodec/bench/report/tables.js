@@ -163,9 +163,9 @@ function nameCodec(td, total) {
   };
   if (total.quoted) say("quoted", "quoted");
   if (total.lengths) say("code length", "length");
-  if (total.absentRows) say("absent", "absent", total.absent);
-  if (total.failed)
-    say(total.failed === 1 ? "failed" : `failed ${total.failed}\u00d7`, "failed", total.failure);
+  const times = (label, n) => (n > 1 && total.files ? `${label} ${n}\u00d7` : label);
+  if (total.absentRows) say(times("absent", total.absentRows), "absent", total.absent);
+  if (total.failed) say(times("failed", total.failed), "failed", total.failure);
 }
 
 // All rows, a hundred at a time.
