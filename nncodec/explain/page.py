@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import base64
 import html
-import json
-import re
 import zlib
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nncodec import pages
 from nncodec.errors import NNCodecError
 from nncodec.explain.document import head
 from nncodec.explain.explanation import Explanation
@@ -42,22 +40,10 @@ def render(shown: Explanation, facts: dict[str, Any]) -> bytes:
     title = html.escape(f"{facts['file']} - nncodec explain").encode("ascii", "xmlcharrefreplace")
     parts = {
         "TITLE": title.decode(),
-        "STYLE": part("page.css"),
-        "ABOUT": script_json(about),
+        "ABOUT": pages.script_json(about),
         "COLUMNS": base64.b64encode(columns).decode(),
-        "SCRIPT": "".join(map(part, SCRIPTS)),
     }
-    # One pass over the template: what is put in is not looked at.
-    return re.sub("@([A-Z]+)@", lambda mark: parts[mark[1]], part("page.html")).encode()
-
-
-def part(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")
-
-
-def script_json(value: object) -> str:
-    """JSON that is safe in a script element: no ``<``, and ASCII alone."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
+    return pages.fill(__package__, SCRIPTS, parts)
 
 
 def looks_like_text(sample: bytes) -> bool:

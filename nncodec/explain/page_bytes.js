@@ -1,8 +1,6 @@
-"use strict";
 // Only the rows in sight are in the document. Everything of the file is shown by textContent.
 const ROW = 20,
   STEPS = [0.1, 0.3, 0.6, 1, 2, 4, 8];
-const $ = (id) => document.getElementById(id);
 const about = JSON.parse($("about").textContent);
 const [begin, end] = about.range,
   n = end - begin;
@@ -15,15 +13,6 @@ let mode = about.text ? "text" : "hex",
   at = -1,
   pinned = false;
 const drawn = new Map();
-
-function make(tag, text, kind) {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  if (kind) element.className = kind;
-  return element;
-}
-const phone = () => matchMedia("(max-width: 700px)").matches;
-const count = (x) => x.toLocaleString("en-US");
 const cost = Float64Array.from({ length: 256 }, (_, q) => (q === 255 ? NaN : (2 ** (q / 30) - 1) / 16));
 const shade = Uint8Array.from(cost, (b) => (b !== b ? 8 : STEPS.filter((s) => b >= s).length));
 function bits(q) {

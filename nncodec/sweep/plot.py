@@ -1,7 +1,6 @@
 """``nncodec sweep plot``: bits a byte against size, data and compute, and the optimal size.
 
-Blue-black lines by group and grey bands of the law's interval; the same file from the same figures
-(no dates, fixed salt). matplotlib is imported when there is something to draw.
+Blue-black lines by group and grey bands of the law's interval.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nncodec.errors import MissingPackageError
+from nncodec.figures import pyplot, save
 from nncodec.sweep.laws import INTERVAL, Fit, fit_law
 from nncodec.sweep.optimum import DATA, SIZE, counted_size, straight_line
 from nncodec.sweep.report import grid_of
@@ -21,7 +20,6 @@ from nncodec.sweep.series import COMPUTE, Measured, columns, of_role, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LABELS = {
     SIZE: "parameters",
@@ -61,19 +59,6 @@ def plot_results(path: Path, out: Path, measure: str, size: str, resamples: int)
     if SIZE in fit.law.names:
         draw("optimum", optimum, fit, np.array([p.model_bytes for p in fitted]))
     return written
-
-
-def pyplot() -> Any:
-    try:
-        import matplotlib as mpl
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"needs {error.name}: install it with pip install 'nncodec-lm[bench]'"
-        ) from error
-    mpl.use("agg")
-    mpl.rcParams["svg.hashsalt"] = "nncodec"
-    return plt
 
 
 def against(
@@ -151,10 +136,3 @@ def optimum(axes: Axes, fit: Fit, model_bytes: Any) -> None:
     )
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-
-
-def save(figure: Figure, base: Path) -> list[Path]:
-    svg, png = base.with_name(base.name + ".svg"), base.with_name(base.name + ".png")
-    figure.savefig(svg, metadata={"Date": None})
-    figure.savefig(png, dpi=120, metadata={"Software": None})
-    return [svg, png]
