@@ -1,185 +1,84 @@
-"""``nncodec bench``: what is measured, and how it is shown."""
+"""``nncodec bench``: options; the work is in ``bench_engine`` and ``bench_ablate``."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
-from pathlib import Path
-from typing import TextIO
+from typing import Annotated, Optional
 
-import numpy as np
+import typer
 
-import nncodec
-from nncodec import api, modelstore
-from nncodec.ablation import CODINGS, Ablation, Ablator
+from nncodec.blocks import BLOCK_SIZE
 from nncodec.cli import files
-from nncodec.cli.commands import Row, block_kinds, file_size, show_row, show_table
-from nncodec.cli.progress import progress_bar
-from nncodec.codec import read_up_to
-from nncodec.engine import roofline
-from nncodec.engine.native import NativeEngine
-from nncodec.levels import LEVELS
+from nncodec.cli.common import AsJson, each
+from nncodec.cli.options import Level, Model, Threads
+from nncodec.levels import DEFAULT_LEVEL
 
 
-def measure_engine(
-    name: str | None, model: str | None, threads: int | None, isa: str, size: int, runs: int
-) -> Row:
-    """The engine's roofline on the first ``size`` bytes of a file, or on sample text."""
-    if name is None:
-        shown, data = roofline.sample_text(size)
+def bench(
+    context: typer.Context,
+    inputs: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Data to code, and for --ablate folders; - is stdin."),
+    ] = None,
+    engine: Annotated[
+        bool,
+        typer.Option("--engine", help="Measure speed: kernels, stages. No file: sample text."),
+    ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option("--ablate", help="Measure size: network, context models, and both."),
+    ] = False,
+    model: Model = None,
+    threads: Threads = 0,
+    level: Level = DEFAULT_LEVEL,
+    table: Annotated[
+        Optional[str], typer.Option("--csv", help="--ablate: write the rows to this file too.")
+    ] = None,
+    isa: Annotated[
+        str,
+        typer.Option(help="--engine: instruction set; default: NNCODEC_ISA, or the best here."),
+    ] = "",
+    size: Annotated[
+        int,
+        typer.Option("--bytes", min=1, max=BLOCK_SIZE, help="--engine: code that many at most."),
+    ] = 1_000_000,
+    runs: Annotated[
+        int, typer.Option(min=1, max=1000, help="--engine: take the median of so many.")
+    ] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the engine's speed on this machine, or what each part of a level is worth."""
+    if engine == ablate:
+        raise typer.BadParameter("say what to measure: either --engine or --ablate")
+    if engine and len(inputs or []) > 1:
+        raise typer.BadParameter("--engine takes one file at most")
+    if ablate and not inputs:
+        raise typer.BadParameter("--ablate needs files or folders")
+    for name in ("isa", "size", "runs") if ablate else ("level", "table"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = {"size": "--bytes", "table": "--csv"}.get(name, f"--{name}")
+            raise typer.BadParameter(f"{option} goes with --{'engine' if ablate else 'ablate'}")
+
+    def measure_engine(name: str) -> None:
+        from nncodec.cli import bench_engine
+
+        file = name if inputs else None
+        report = bench_engine.measure_engine(file, model, threads or None, isa, size, runs)
+        if as_json:
+            print(json.dumps(report, indent=2))
+        else:
+            bench_engine.show_engine(report)
+
+    def measure_parts(_name: str) -> None:
+        from nncodec.cli import bench_ablate
+
+        names = [file for name in inputs or [] for file in files.files_below(name)]
+        plan = (level, model, threads or None)
+        with bench_ablate.ablation_report(names, *plan, table, as_json) as add:
+            each(names, add)
+
+    if engine:
+        each(inputs or ["engine"], measure_engine)
     else:
-        with files.open_input(name) as source:
-            shown, data = name, read_up_to(source, size)
-        if not data:
-            raise files.FileError("is empty; give a file with data to code")
-    model = model or modelstore.DEFAULT_MODEL
-    weights = modelstore.find(model)
-    engine = NativeEngine(weights, threads, isa)
-    with progress_bar(shown, 2 * (runs + 1) * len(data), quiet=False) as progress:
-        measured = roofline.measure(
-            engine, weights.config, np.frombuffer(data, dtype=np.uint8), runs, progress
-        )
-    return {
-        "version": nncodec.__version__,
-        "model": model,
-        "model_id": weights.model_id.hex(),
-        "data": shown,
-        "runs": runs,
-        **measured.to_dict(),
-    }
-
-
-def show_engine(report: Row) -> None:
-    """Two tables: the kernels alone, then both directions with their stages."""
-    bare = report["bare_gmacs"]
-
-    def rate(kernel: Row, rows: int) -> str:
-        gmacs = kernel["gmacs"][rows]
-        return f"{gmacs:.1f} ({100 * gmacs / bare:.0f} %)"
-
-    def micros(coding: Row, stage: str) -> str:
-        return f"{coding['thread_us_per_byte'][stage]:.3f}"
-
-    kernel_columns: dict[str, Callable[[Row], str]] = {
-        "kernel": lambda r: r["name"],
-        "out x in": lambda r: f"{r['out_features']} x {r['in_features']}",
-        **{f"rows: {rows}": partial(rate, rows=rows) for rows in roofline.ROWS},
-    }
-    coding_columns: dict[str, Callable[[Row], str]] = {
-        "direction": lambda r: r["direction"],
-        "kB/s": lambda r: f"{r['kB_s']:.1f}",
-        **{s: partial(micros, stage=s) for s in report["encode"]["thread_us_per_byte"]},
-    }
-    print(f"nncodec {report['version']}, model {report['model']}, {report['isa']}")
-    print(f"\nGMAC/s of one thread, and percent of the bare multiply's {bare:.1f}")
-    show_table(report["kernels"], kernel_columns)
-    print(f"\n{report['data']}: {report['bytes']} bytes, lanes: {report['lanes']}, ", end="")
-    print(f"threads: {report['threads']}, medians of {report['runs']}; ", end="")
-    print("stages in thread microseconds a byte")
-    show_table([{"direction": d, **report[d]} for d in ("encode", "decode")], coding_columns)
-
-
-def bits_column(size: str) -> Callable[[Row], str]:
-    return lambda row: f"{row[f'{size}_bits_per_byte']:.4f}"
-
-
-ABLATION_COLUMNS: dict[str, Callable[[Row], str]] = {
-    "bytes": lambda r: f"{r['bytes']}",
-    "lanes": lambda r: f"{r['lanes']}",
-    **{size: bits_column(size) for size in ("network", "contexts", "both")},
-    "gain": lambda r: f"{r['gain_pct']:.2f} %",
-    "archive": lambda r: f"{r['archive_bytes']}",
-    "blocks": lambda r: block_kinds(r["blocks"]),
-    "file": lambda r: r["file"],
-}
-ABLATION_WIDTHS = (10, 5, 8, 8, 8, 8, 10, 10, 0)  # rows are shown before the next is known
-
-
-@contextmanager
-def ablation_report(
-    names: Sequence[str],
-    level: int,
-    model: str | None,
-    threads: int | None,
-    table: str | None,
-    as_json: bool,
-) -> Iterator[Callable[[str], None]]:
-    """A function that measures one of ``names`` and shows its row; the totals when all are done.
-
-    Raises NNCodecError if the level's codec or the file of the table cannot be had.
-    """
-    codec = api.load_codec(level, model, threads)
-    ablator = Ablator(codec)
-    plan = {
-        "level": level,
-        "model": model or LEVELS[level].model,
-        "model_id": codec.model_id.hex() if codec.model_id else None,
-    }
-    rows: list[Row] = []
-    total = Ablation()
-
-    with open_table(table, names) if table else nullcontext() as file:
-
-        def add(name: str) -> None:
-            nonlocal total
-            measured = ablate_file(name, ablator)
-            if not measured.bytes:
-                print(f"nncodec: {name}: is empty, skipped", file=sys.stderr)
-                return
-            total += measured
-            row = {"file": name, **measured.to_dict()}
-            rows.append(row)
-            if file:
-                cells = {"file": name, **plan, **row, "blocks": block_kinds(row["blocks"])}
-                write_row(file, cells, header=len(rows) == 1)
-            if not as_json:
-                show_row([column(row) for column in ABLATION_COLUMNS.values()], ABLATION_WIDTHS)
-
-        if not as_json:
-            print(f"nncodec {nncodec.__version__}, level {level}, model {plan['model']}", end="; ")
-            print("bits a byte of payloads, gain over the better of the two")
-            show_row(list(ABLATION_COLUMNS), ABLATION_WIDTHS)
-        try:
-            yield add
-        finally:
-            summed = {"file": "total", **total.to_dict()}
-            if as_json:
-                report = {"version": nncodec.__version__, **plan, "files": rows, "total": summed}
-                print(json.dumps(report, indent=2))
-            elif rows:
-                show_row([column(summed) for column in ABLATION_COLUMNS.values()], ABLATION_WIDTHS)
-
-
-def ablate_file(name: str, ablator: Ablator) -> Ablation:
-    if name != files.STDIO and os.path.isdir(name):
-        raise files.FileError("is a directory without files that can be read")
-    with files.open_input(name) as source:
-        size = file_size(name)
-        with progress_bar(name, CODINGS * size if size else None, quiet=False) as progress:
-            return ablator.measure(source, progress)
-
-
-def open_table(name: str, inputs: Sequence[str]) -> TextIO:
-    """A new CSV file. Raises FileError if it cannot be written, or would overwrite an input."""
-    there = filter(os.path.exists, inputs) if os.path.exists(name) else ()
-    if any(os.path.samefile(path, name) for path in there):
-        raise files.FileError(f"{name} is one of the files to measure; write the table elsewhere")
-    try:
-        return Path(name).open("w", newline="", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise files.FileError(f"cannot write {name}: {why}") from error
-
-
-def write_row(file: TextIO, row: Row, header: bool) -> None:
-    """Add a row at once, since long runs die."""
-    writer = csv.DictWriter(file, list(row), lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerow(row)
-    file.flush()
+        each(["ablate"], measure_parts)
