@@ -222,7 +222,7 @@ def side_cells(which: str, size: int, side: Side | None) -> Row:
         return {}
     speed = size / side.median / 1e6 if side.median else 0.0
     return {
-        f"{which}_seconds": f"{side.median:.6f}",
+        f"{which}_seconds": f"{side.median:.9f}",
         f"{which}_mb_s": f"{speed:.6g}" if speed else "",
         f"{which}_runs": str(len(side.seconds)),
         f"{which}_peak_mb": f"{side.peak_bytes / 1e6:.1f}" if side.peak_bytes else "",

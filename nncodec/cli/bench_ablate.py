@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,12 +42,16 @@ def ablation_report(
     model: str | None,
     threads: int | None,
     table: str | None,
-    as_json: bool,
+    json_file: str | None,
 ) -> Iterator[Callable[[str], None]]:
     """A function that measures one of ``names`` and shows its row; the totals when all are done.
 
-    Raises NNCodecError if the level's codec or the file of the table cannot be had.
+    ``json_file`` gets all of it too, and - as the only thing on standard output. Raises
+    NNCodecError if the level's codec or a file to write cannot be had.
     """
+    show = json_file != files.STDIO
+    if json_file and show:
+        files.check_apart(json_file, names)
     codec = api.load_codec(level, model, threads)
     ablator = Ablator(codec)
     plan = {
@@ -73,10 +76,10 @@ def ablation_report(
             if file:
                 cells = {"file": name, **plan, **row, "blocks": block_kinds(row["blocks"])}
                 write_row(file, cells, header=len(rows) == 1)
-            if not as_json:
+            if show:
                 show_row([column(row) for column in ABLATION_COLUMNS.values()], ABLATION_WIDTHS)
 
-        if not as_json:
+        if show:
             print(f"nncodec {nncodec.__version__}, level {level}, model {plan['model']}", end="; ")
             print("bits a byte of payloads, gain over the better of the two")
             show_row(list(ABLATION_COLUMNS), ABLATION_WIDTHS)
@@ -84,10 +87,10 @@ def ablation_report(
             yield add
         finally:
             summed = {"file": "total", **total.to_dict()}
-            if as_json:
+            if json_file:
                 report = {"version": nncodec.__version__, **plan, "files": rows, "total": summed}
-                print(json.dumps(report, indent=2))
-            elif rows:
+                files.write_json(json_file, report)
+            if show and rows:
                 show_row([column(summed) for column in ABLATION_COLUMNS.values()], ABLATION_WIDTHS)
 
 
