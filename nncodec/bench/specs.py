@@ -29,6 +29,11 @@ class Settings:
     threads: int | None = None  # None: all cores
     peers: Mapping[str, Peer] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in self.peers:
+            if name in FAMILIES or name in LIBRARIES:
+                raise BenchError(f"{name} is a codec's name already; give the peer another one")
+
     @property
     def cores(self) -> int:
         return self.threads or usable_cores()
