@@ -19,6 +19,7 @@ from nncodec.bench.measure import CodecError, Effort, measure
 from nncodec.bench.peers import known_peers
 from nncodec.bench.specs import Settings, parse_spec
 from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
+from nncodec.errors import BenchError
 
 SETTINGS = Settings(threads=1, peers=known_peers())
 DATA = (TEXT + JSON + BINARY) * 3
@@ -75,7 +76,7 @@ def test_an_empty_file(spec: str, tmp_path: Path) -> None:
     except AbsentError as error:
         pytest.skip(str(error))
     (tmp_path / "empty").touch()
-    assert measured(codec, tmp_path / "empty").compressed_bytes < 600
+    assert measured(codec, tmp_path / "empty").compressed_bytes < 1500
 
 
 @pytest.mark.parametrize("level", ["nncodec:level=1", "nncodec:tiny", "nncodec:tiny:level=9"])
@@ -118,6 +119,15 @@ def test_an_absent_library(package: str, monkeypatch: pytest.MonkeyPatch) -> Non
     family = {v: k for k, v in PACKAGES.items()}[package]
     with pytest.raises(AbsentError, match=rf"no package {package}: .*nncodec-lm\[bench\]"):
         parse_spec(family, SETTINGS).probe()
+
+
+def test_a_broken_library_is_not_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lz4.py").write_text("raise ImportError('no symbol')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lz4", raising=False)
+    with pytest.raises(BenchError, match="lz4 is installed and broken: no symbol") as caught:
+        parse_spec("lz4", SETTINGS).probe()
+    assert not isinstance(caught.value, AbsentError)
 
 
 @pytest.mark.parametrize(("name", "least"), [("zpaq:1", 0), ("zpaq", 0), ("bzip3", 0)])

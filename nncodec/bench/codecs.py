@@ -114,7 +114,10 @@ class LibraryCodec:
             raise AbsentError(
                 f"no package {library.package}: install it with pip install 'nncodec-lm[bench]'"
             )
-        return Probe(library.version())
+        try:
+            return Probe(library.version())
+        except ImportError as error:
+            raise BenchError(f"{library.package} is installed and broken: {error}") from error
 
     def job(self, direction: str) -> Mapping[str, Any]:
         return {"module": "nncodec.bench.coders", "family": self.family, "level": self.level}

@@ -86,12 +86,15 @@ def read_quotes(path: Path, settings: Settings) -> list[Quote]:
         raise BenchError(f"{path} is no table of quoted figures: {error}") from error
 
 
-def parse_quote(row: Mapping[str, str], settings: Settings) -> Quote:
-    codec = row["codec"]
+def parse_quote(row: Mapping[str, str | None], settings: Settings) -> Quote:
+    """Raises ValueError."""
+    name, codec, source = (row[column] or "" for column in ("file", "codec", "source"))
+    size, packed = (int(row[column] or "") for column in ("bytes", "compressed_bytes"))
+    if not name or not codec or size < 0 or packed < 0:
+        raise ValueError(f"a row lacks something: {name},{size},{codec},{packed}")
     with suppress(NNCodecError):  # not one that runs here
         codec = parse_spec(codec, settings).spec
-    sizes = int(row["bytes"]), int(row["compressed_bytes"])
-    return Quote(row["file"], sizes[0], codec, sizes[1], row["source"] or "")
+    return Quote(name, size, codec, packed, source)
 
 
 class Bench:

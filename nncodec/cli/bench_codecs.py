@@ -20,6 +20,7 @@ from nncodec.bench.peers import known_peers
 from nncodec.bench.results import (
     ABSENT,
     FAILED,
+    SIZED,
     Row,
     Table,
     key_of,
@@ -27,7 +28,7 @@ from nncodec.bench.results import (
     write_results,
 )
 from nncodec.bench.run import Bench, Input, open_input, read_quotes
-from nncodec.bench.specs import DEFAULTS, Settings, parse_specs, split_values
+from nncodec.bench.specs import DEFAULTS, Settings, label, parse_specs, split_values
 from nncodec.bench.summary import by_machine, summarise
 from nncodec.cli import files
 from nncodec.cli.bench_tables import RowTable, show_totals, typed
@@ -100,7 +101,7 @@ def run(request: Request) -> None:
         request.threads, known_peers(Path(request.peers) if request.peers else None)
     )
     path = Path(request.table_file) if request.table_file else None
-    table = read_results(path) if path else {}
+    table = checked(path) if path else {}
     if not request.inputs:
         render(request, path, table)
         return
@@ -137,6 +138,20 @@ def check(request: Request) -> None:
         )
 
 
+def checked(path: Path) -> Table:
+    """The table that is there. Raises BenchError if what should be numbers are none."""
+    table = read_results(path)
+    for row in table.values():
+        try:
+            typed(row)
+            if row["status"] in SIZED:
+                int(row["file_bytes"]), int(row["compressed_bytes"])
+        except ValueError as error:
+            where = f"{path}: the row of {row['codec']} on {row['file']}"
+            raise BenchError(f"{where} cannot be used: {error}") from error
+    return table
+
+
 def open_inputs(names: Sequence[str]) -> Iterator[Input | None]:
     """Every file, once; None in place of one that cannot be read, which is said on stderr."""
     for top in names:
@@ -158,7 +173,7 @@ def report_absent(bench: Bench) -> None:
     for spec, found in bench.probes.items():
         if not isinstance(found, Probe):
             why = "absent: " * isinstance(found, AbsentError) + " ".join(str(found).split())
-            print(f"nncodec: {spec}: {why}", file=sys.stderr)
+            print(f"nncodec: {label(spec)}: {why}", file=sys.stderr)
 
 
 def measure_all(bench: Bench, inputs: Sequence[Input], show: bool) -> list[Row]:
@@ -177,7 +192,7 @@ def measure_all(bench: Bench, inputs: Sequence[Input], show: bool) -> list[Row]:
                 if table:
                     table.add(row)
                 if row["status"] == FAILED:
-                    line = f"{row['file']}: {row['codec']}: {row['detail']}"
+                    line = f"{row['file']}: {label(row['codec'])}: {row['detail']}"
                     print(f"nncodec: {' '.join(line.split())}", file=sys.stderr)
                 if row["codec"] in bench.probes:
                     progress(file.size)
