@@ -166,7 +166,7 @@ def test_table(folder: Path) -> None:
 def test_json_and_csv(folder: Path, tmp_path: Path, tiny_model: EngineModel) -> None:
     table = tmp_path / "rows.csv"
     table.write_text("older")
-    result = ablate(folder, "--json", "--csv", table)
+    result = ablate(folder, "--json", "-", "--csv", table)
     report = json.loads(result.out)
     assert result.rc == 0
     assert list(report) == ["version", "level", "model", "model_id", "files", "total"]
@@ -190,7 +190,7 @@ def test_json_and_csv(folder: Path, tmp_path: Path, tiny_model: EngineModel) -> 
 
 
 def test_standard_input() -> None:
-    result = ablate("-", "--json", stdin=DATA)
+    result = ablate("-", "--json", "-", stdin=DATA)
     (row,) = json.loads(result.out)["files"]
     assert (row["file"], row["bytes"]) == ("-", len(DATA))
 
@@ -199,7 +199,7 @@ def test_levels_own_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setitem(LEVELS, LEVEL, replace(LEVELS[LEVEL], model="tiny"))
     (tmp_path / "text").write_bytes(TEXT)
     api.load_codec.cache_clear()
-    result = cli("bench", "--ablate", "-l", str(LEVEL), "-T", "1", "--json", tmp_path / "text")
+    result = cli("bench", "--ablate", "-l", str(LEVEL), "-T", "1", "--json", "-", tmp_path / "text")
     api.load_codec.cache_clear()
     report = json.loads(result.out)
     assert (report["model"], report["total"]["bytes"]) == ("tiny", len(TEXT))
@@ -216,7 +216,7 @@ def test_a_failing_file_is_one_line(folder: Path, tmp_path: Path) -> None:
     assert [row.split()[-1] for row in result.out.decode().splitlines()[2:]] == [
         str(folder / "text"), "total"
     ]  # fmt: skip
-    report = json.loads(ablate(tmp_path / "none", folder / "text", "--json").out)
+    report = json.loads(ablate(tmp_path / "none", folder / "text", "--json", "-").out)
     assert [row["file"] for row in report["files"]] == [str(folder / "text")]
 
 

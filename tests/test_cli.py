@@ -346,7 +346,6 @@ USAGE_ERRORS: list[Sequence[str]] = [
     ("models", "pull", "user/repo", "--id", "abcd"),
     ("models", "pull", "user/repo", "--id", "z" * 32),
     ("bench",),
-    ("bench", "a"),
     ("bench", "--engine", "--bytes", "0"),
     ("bench", "--engine", "--runs", "0"),
     ("train",),
@@ -452,7 +451,7 @@ BENCH = ("bench", "--engine", "-m", "tiny", "-T", "1", "--runs", "1")
 
 @pytest.mark.usefixtures("short_measurements")
 def test_bench_json(text: Path, tmp_path: Path, tiny_model: EngineModel) -> None:
-    result = cli(*BENCH, "--isa", "portable", "--bytes", "50", "--json", text)
+    result = cli(*BENCH, "--isa", "portable", "--bytes", "50", "--json", "-", text)
     assert (result.rc, result.err) == (0, "")
     report = json.loads(result.out)
     assert (report["model"], report["model_id"]) == ("tiny", tiny_model.model_id.hex())

@@ -32,6 +32,7 @@ COMMANDS = [
     ["decompress", "coded.nnc", "-o", "back"],
     ["test", "coded.nnc"],
     ["bench", "--engine", "-m", "tiny", "--bytes", "40", "--runs", "1"],
+    ["bench", "text", "--codecs", "gzip,nncodec:tiny", "--runs", "1"],
     ["weights", "quantize", "weights.safetensors", "-o", "q.nnc", "--step", "0.1", "-l", "1"],
     ["weights", "report", "weights.safetensors"],
     ["sweep", "--help"],

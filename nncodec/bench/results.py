@@ -82,9 +82,13 @@ def read_results(path: Path) -> Table:
 
 def write_results(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
     """Replace the CSV at ``path``. Raises NNCodecError if it cannot be written."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    lines = [csv_line(COLUMNS), *(csv_line([row[name] for name in COLUMNS]) for row in rows)]
     with atomic_file(path) as file:
-        file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+        file.write("".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Ends in a newline alone; told so, the writer would leave carriage returns unquoted."""
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"

@@ -1,185 +1,178 @@
-"""``nncodec bench``: what is measured, and how it is shown."""
+"""``nncodec bench``: options; the work is in ``bench_codecs``, ``_engine`` and ``_ablate``."""
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
-from pathlib import Path
-from typing import TextIO
+from typing import Annotated, Optional
 
-import numpy as np
+import typer
 
-import nncodec
-from nncodec import api, modelstore
-from nncodec.ablation import CODINGS, Ablation, Ablator
+from nncodec.blocks import BLOCK_SIZE
 from nncodec.cli import files
-from nncodec.cli.commands import Row, block_kinds, file_size, show_row, show_table
-from nncodec.cli.progress import progress_bar
-from nncodec.codec import read_up_to
-from nncodec.engine import roofline
-from nncodec.engine.native import NativeEngine
-from nncodec.levels import LEVELS
+from nncodec.cli.common import each
+from nncodec.cli.options import Level, Model, Threads
+from nncodec.levels import DEFAULT_LEVEL
 
-
-def measure_engine(
-    name: str | None, model: str | None, threads: int | None, isa: str, size: int, runs: int
-) -> Row:
-    """The engine's roofline on the first ``size`` bytes of a file, or on sample text."""
-    if name is None:
-        shown, data = roofline.sample_text(size)
-    else:
-        with files.open_input(name) as source:
-            shown, data = name, read_up_to(source, size)
-        if not data:
-            raise files.FileError("is empty; give a file with data to code")
-    model = model or modelstore.DEFAULT_MODEL
-    weights = modelstore.find(model)
-    engine = NativeEngine(weights, threads, isa)
-    with progress_bar(shown, 2 * (runs + 1) * len(data), quiet=False) as progress:
-        measured = roofline.measure(
-            engine, weights.config, np.frombuffer(data, dtype=np.uint8), runs, progress
-        )
-    return {
-        "version": nncodec.__version__,
-        "model": model,
-        "model_id": weights.model_id.hex(),
-        "data": shown,
-        "runs": runs,
-        **measured.to_dict(),
-    }
-
-
-def show_engine(report: Row) -> None:
-    """Two tables: the kernels alone, then both directions with their stages."""
-    bare = report["bare_gmacs"]
-
-    def rate(kernel: Row, rows: int) -> str:
-        gmacs = kernel["gmacs"][rows]
-        return f"{gmacs:.1f} ({100 * gmacs / bare:.0f} %)"
-
-    def micros(coding: Row, stage: str) -> str:
-        return f"{coding['thread_us_per_byte'][stage]:.3f}"
-
-    kernel_columns: dict[str, Callable[[Row], str]] = {
-        "kernel": lambda r: r["name"],
-        "out x in": lambda r: f"{r['out_features']} x {r['in_features']}",
-        **{f"rows: {rows}": partial(rate, rows=rows) for rows in roofline.ROWS},
-    }
-    coding_columns: dict[str, Callable[[Row], str]] = {
-        "direction": lambda r: r["direction"],
-        "kB/s": lambda r: f"{r['kB_s']:.1f}",
-        **{s: partial(micros, stage=s) for s in report["encode"]["thread_us_per_byte"]},
-    }
-    print(f"nncodec {report['version']}, model {report['model']}, {report['isa']}")
-    print(f"\nGMAC/s of one thread, and percent of the bare multiply's {bare:.1f}")
-    show_table(report["kernels"], kernel_columns)
-    print(f"\n{report['data']}: {report['bytes']} bytes, lanes: {report['lanes']}, ", end="")
-    print(f"threads: {report['threads']}, medians of {report['runs']}; ", end="")
-    print("stages in thread microseconds a byte")
-    show_table([{"direction": d, **report[d]} for d in ("encode", "decode")], coding_columns)
-
-
-def bits_column(size: str) -> Callable[[Row], str]:
-    return lambda row: f"{row[f'{size}_bits_per_byte']:.4f}"
-
-
-ABLATION_COLUMNS: dict[str, Callable[[Row], str]] = {
-    "bytes": lambda r: f"{r['bytes']}",
-    "lanes": lambda r: f"{r['lanes']}",
-    **{size: bits_column(size) for size in ("network", "contexts", "both")},
-    "gain": lambda r: f"{r['gain_pct']:.2f} %",
-    "archive": lambda r: f"{r['archive_bytes']}",
-    "blocks": lambda r: block_kinds(r["blocks"]),
-    "file": lambda r: r["file"],
+CODECS, ENGINE, ABLATE = "codecs", "engine", "ablate"
+# The options that not every mode has: what they are called, and which modes have them.
+NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "specs": ("--codecs", (CODECS,)),
+    "online": ("--online", (CODECS,)),
+    "model": ("--model", (ENGINE, ABLATE)),
+    "level": ("--level", (ABLATE,)),
+    "table": ("--csv", (CODECS, ABLATE)),
+    "page": ("--html", (CODECS,)),
+    "isa": ("--isa", (ENGINE,)),
+    "size": ("--bytes", (ENGINE,)),
+    "runs": ("--runs", (CODECS, ENGINE)),
+    "warm_up": ("--warm-up", (CODECS,)),
+    "most_seconds": ("--most-seconds", (CODECS,)),
+    "timeout": ("--timeout", (CODECS,)),
+    "again": ("--again", (CODECS,)),
+    "peers": ("--peers", (CODECS,)),
+    "quoted": ("--quoted", (CODECS,)),
 }
-ABLATION_WIDTHS = (10, 5, 8, 8, 8, 8, 10, 10, 0)  # rows are shown before the next is known
 
 
-@contextmanager
-def ablation_report(
-    names: Sequence[str],
-    level: int,
-    model: str | None,
-    threads: int | None,
-    table: str | None,
-    as_json: bool,
-) -> Iterator[Callable[[str], None]]:
-    """A function that measures one of ``names`` and shows its row; the totals when all are done.
+def bench(
+    context: typer.Context,
+    inputs: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Files, and folders of them; for --engine and --ablate - is stdin."),
+    ] = None,
+    specs: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--codecs",
+            metavar="SPEC,SPEC",
+            help="nncodec:MODEL:level=N, gzip:9, bz2, xz:9e, zstd:19, brotli:11, lz4, copy, "
+            "zpaq:5 and other programs known by name, or cmd:NAME=COMPRESS;DECOMPRESS, which "
+            "takes an option of its own.",
+        ),
+    ] = None,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Add the codec online: a model trained while it codes."),
+    ] = False,
+    engine: Annotated[
+        bool,
+        typer.Option("--engine", help="Measure speed: kernels, stages. No file: sample text."),
+    ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option("--ablate", help="Measure size: network, context models, and both."),
+    ] = False,
+    table: Annotated[
+        Optional[str],
+        typer.Option("--csv", help="Write the rows to this file; codecs: those there are kept."),
+    ] = None,
+    json_file: Annotated[
+        Optional[str],
+        typer.Option("--json", metavar="FILE", help="Write one JSON document; - is stdout."),
+    ] = None,
+    page: Annotated[
+        Optional[str],
+        typer.Option("--html", help="Write a page for browsers, figures and the CSV beside it."),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="Take the median of so many.")] = 3,
+    warm_up: Annotated[
+        int, typer.Option(min=0, max=1000, help="Runs before those that count.")
+    ] = 1,
+    most_seconds: Annotated[
+        float,
+        typer.Option(min=0, help="Repeat nothing once so many have gone into a direction."),
+    ] = 30.0,
+    timeout: Annotated[
+        Optional[float],
+        typer.Option(min=0.001, help="A run that takes more seconds has failed."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure also what the table has already.")
+    ] = False,
+    peers: Annotated[
+        Optional[str], typer.Option(metavar="FILE.toml", help="More programs known by name.")
+    ] = None,
+    quoted: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILE.csv",
+            help="Figures of others, where there is none of here: "
+            "file,bytes,codec,compressed_bytes,source.",
+        ),
+    ] = None,
+    threads: Threads = 0,
+    model: Model = None,
+    level: Level = DEFAULT_LEVEL,
+    isa: Annotated[
+        str,
+        typer.Option(help="--engine: instruction set; default: NNCODEC_ISA, or the best here."),
+    ] = "",
+    size: Annotated[
+        int,
+        typer.Option("--bytes", min=1, max=BLOCK_SIZE, help="--engine: code that many at most."),
+    ] = 1_000_000,
+) -> None:
+    """Measure codecs on files: size, speed, memory; or nncodec's engine, or its parts."""
+    if engine and ablate:
+        raise typer.BadParameter("say what to measure: either --engine or --ablate")
+    mode = ENGINE if engine else ABLATE if ablate else CODECS
+    given = [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    ]
+    for name in given:
+        option, modes = NEEDS.get(name, ("", (mode,)))
+        if mode not in modes:
+            where = " or ".join("files alone" if m == CODECS else f"--{m}" for m in modes)
+            raise typer.BadParameter(f"{option} goes with {where}")
+    if engine and len(inputs or []) > 1:
+        raise typer.BadParameter("--engine takes one file at most")
+    if ablate and not inputs:
+        raise typer.BadParameter("--ablate needs files or folders")
+    if mode == CODECS and not inputs and set(given) != {"table", "page"}:
+        raise typer.BadParameter("give files or folders; or --csv and --html alone, for its page")
 
-    Raises NNCodecError if the level's codec or the file of the table cannot be had.
-    """
-    codec = api.load_codec(level, model, threads)
-    ablator = Ablator(codec)
-    plan = {
-        "level": level,
-        "model": model or LEVELS[level].model,
-        "model_id": codec.model_id.hex() if codec.model_id else None,
-    }
-    rows: list[Row] = []
-    total = Ablation()
+    def measure_engine(name: str) -> None:
+        from nncodec.cli import bench_engine
 
-    with open_table(table, names) if table else nullcontext() as file:
+        file = name if inputs else None
+        if json_file and json_file != files.STDIO:
+            files.check_apart(json_file, inputs or [])
+        report = bench_engine.measure_engine(file, model, threads or None, isa, size, runs)
+        if json_file:
+            files.write_json(json_file, report)
+        if json_file != files.STDIO:
+            bench_engine.show_engine(report)
 
-        def add(name: str) -> None:
-            nonlocal total
-            measured = ablate_file(name, ablator)
-            if not measured.bytes:
-                print(f"nncodec: {name}: is empty, skipped", file=sys.stderr)
-                return
-            total += measured
-            row = {"file": name, **measured.to_dict()}
-            rows.append(row)
-            if file:
-                cells = {"file": name, **plan, **row, "blocks": block_kinds(row["blocks"])}
-                write_row(file, cells, header=len(rows) == 1)
-            if not as_json:
-                show_row([column(row) for column in ABLATION_COLUMNS.values()], ABLATION_WIDTHS)
+    def measure_parts(_name: str) -> None:
+        from nncodec.cli import bench_ablate
 
-        if not as_json:
-            print(f"nncodec {nncodec.__version__}, level {level}, model {plan['model']}", end="; ")
-            print("bits a byte of payloads, gain over the better of the two")
-            show_row(list(ABLATION_COLUMNS), ABLATION_WIDTHS)
-        try:
-            yield add
-        finally:
-            summed = {"file": "total", **total.to_dict()}
-            if as_json:
-                report = {"version": nncodec.__version__, **plan, "files": rows, "total": summed}
-                print(json.dumps(report, indent=2))
-            elif rows:
-                show_row([column(summed) for column in ABLATION_COLUMNS.values()], ABLATION_WIDTHS)
+        names = [file for name in inputs or [] for file in files.files_below(name)]
+        plan = (level, model, threads or None)
+        with bench_ablate.ablation_report(names, *plan, table, json_file) as add:
+            each(names, add)
 
+    def measure_codecs(_name: str) -> None:
+        from nncodec.bench.measure import Effort
+        from nncodec.cli import bench_codecs
 
-def ablate_file(name: str, ablator: Ablator) -> Ablation:
-    if name != files.STDIO and os.path.isdir(name):
-        raise files.FileError("is a directory without files that can be read")
-    with files.open_input(name) as source:
-        size = file_size(name)
-        with progress_bar(name, CODINGS * size if size else None, quiet=False) as progress:
-            return ablator.measure(source, progress)
+        bench_codecs.run(
+            bench_codecs.Request(
+                inputs=inputs or [],
+                specs=specs or [],
+                online=online,
+                table=table,
+                json_file=json_file,
+                page=page,
+                effort=Effort(runs, warm_up, most_seconds, timeout),
+                again=again,
+                peers=peers,
+                quoted=quoted,
+                threads=threads or None,
+            )
+        )
 
-
-def open_table(name: str, inputs: Sequence[str]) -> TextIO:
-    """A new CSV file. Raises FileError if it cannot be written, or would overwrite an input."""
-    there = filter(os.path.exists, inputs) if os.path.exists(name) else ()
-    if any(os.path.samefile(path, name) for path in there):
-        raise files.FileError(f"{name} is one of the files to measure; write the table elsewhere")
-    try:
-        return Path(name).open("w", newline="", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise files.FileError(f"cannot write {name}: {why}") from error
-
-
-def write_row(file: TextIO, row: Row, header: bool) -> None:
-    """Add a row at once, since long runs die."""
-    writer = csv.DictWriter(file, list(row), lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerow(row)
-    file.flush()
+    if engine:
+        each(inputs or ["engine"], measure_engine)
+    else:
+        each([mode], measure_parts if ablate else measure_codecs)

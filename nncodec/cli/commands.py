@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import nncodec
 from nncodec import api
@@ -22,6 +22,7 @@ from nncodec.tensors.base import Base
 Sizes = tuple[int, int]  # bytes in, bytes out
 Work = Callable[[BinaryIO, BinaryIO, Progress], Sizes]
 Row = Mapping[str, Any]
+Shown = TypeVar("Shown")
 
 
 def transform(
@@ -126,7 +127,7 @@ def summary(name: str, sizes: Sizes, target: Path) -> str:
     return f"{name}: {bits}{size / packed:.2f}x ({size} => {packed} bytes, {target})"
 
 
-def show_table(rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> None:
+def show_table(rows: Sequence[Shown], columns: Mapping[str, Callable[[Shown], str]]) -> None:
     """Aligned columns on standard output."""
     cells = [list(columns), *([column(row) for column in columns.values()] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]

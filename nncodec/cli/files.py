@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file, make_readable
@@ -93,6 +94,31 @@ def check_overwrite(source: str, target: Path, force: bool) -> None:
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return
     raise FileError(f"{target} already exists; use -f to overwrite")
+
+
+def check_apart(output: str, inputs: Iterable[str]) -> None:
+    """Raises FileError if writing ``output`` would change what is to be read, or cannot be done."""
+    path = Path(output)
+    if path.is_dir():
+        raise FileError(f"cannot write {output}: is a directory")
+    if not path.parent.is_dir():
+        raise FileError(f"cannot write {output}: there is no folder {path.parent}")
+    for name in inputs:
+        if os.path.isdir(name):
+            if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(name)):
+                raise FileError(f"{output} would lie among the files to measure; write elsewhere")
+        elif path.exists() and os.path.exists(name) and os.path.samefile(path, name):
+            raise FileError(f"{output} is one of the files to measure; write elsewhere")
+
+
+def write_json(output: str, document: Any) -> None:
+    """Indented, to a file that appears when it is complete, or to standard output for ``-``."""
+    text = json.dumps(document, indent=2) + "\n"
+    if output == STDIO:
+        print(text, end="")
+        return
+    with atomic_file(Path(output)) as file:
+        file.write(text.encode())
 
 
 @contextmanager

@@ -34,7 +34,11 @@ def progress_bar(name: str, total: int | None, quiet: bool) -> Iterator[Progress
     )
     console = Console(stderr=True)
     with rich_progress.Progress(
-        *columns, console=console, transient=True, speed_estimate_period=10
+        *columns,
+        console=console,
+        transient=True,
+        speed_estimate_period=10,
+        redirect_stdout=sys.stdout.isatty(),  # else rich would print on stderr what goes to a file
     ) as bars:
         task = bars.add_task(name, total=total)
 
