@@ -32,7 +32,7 @@ FILES = (
     "kennedy.xls",
     "xquad.th.json",
 )
-OURS = ("nncodec:level=1", "nncodec")
+OURS = ("nncodec", "nncodec:level=1")
 LIBRARIES = ("gzip:9", "bz2:9", "xz:9e", "zstd:19", "zstd:22", "brotli:11")
 PROGRAMS = ("bzip3:16", "zpaq:5", "lpaq8:9", "mcm:h9", "paq8px:8", "cmix")
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -15,13 +15,12 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nncodec.bench.summary import Total, summarise
-
 from nncodec.bench.results import ABSENT, OK, QUOTED, SIZED, Row, read_results
+from nncodec.bench.summary import Total, summarise
 
 ROOT = Path(__file__).parents[1]
 LARGE = 10_000  # bytes of the files that are compared: small ones are mostly headers
-OURS = ("nncodec:level=1", "nncodec")
+OURS = ("nncodec", "nncodec:level=1")
 # Columns of the README's table, in its order, and what people call them.
 NAMES = {
     "xz:9e": "xz -9e",
