@@ -142,14 +142,18 @@ def checked(path: Path) -> Table:
     """The table that is there. Raises BenchError if what should be numbers are none."""
     table = read_results(path)
     for row in table.values():
-        try:
-            typed(row)
-            if row["status"] in SIZED:
-                int(row["file_bytes"]), int(row["compressed_bytes"])
-        except ValueError as error:
-            where = f"{path}: the row of {row['codec']} on {row['file']}"
-            raise BenchError(f"{where} cannot be used: {error}") from error
+        check_row(row, path)
     return table
+
+
+def check_row(row: Row, path: Path) -> None:
+    try:
+        typed(row)
+        if row["status"] in SIZED:
+            int(row["file_bytes"]), int(row["compressed_bytes"])
+    except ValueError as error:
+        where = f"{path}: the row of {row['codec']} on {row['file']}"
+        raise BenchError(f"{where} cannot be used: {error}") from error
 
 
 def open_inputs(names: Sequence[str]) -> Iterator[Input | None]:
