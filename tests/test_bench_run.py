@@ -492,6 +492,10 @@ def test_the_page_gets_the_whole_table(
     result = cli("bench", "--csv", table, "--html", tmp_path / "again.html")
     assert result.rc == 0
     assert reports.calls[2][:2] == (tmp_path / "again.html", rows_of(table))
+    assert reports.calls[2][2] == shlex.join(
+        ["nncodec", "bench", "--codecs", "gzip:6,bz2:9", "--csv", str(table),
+         "--html", str(tmp_path / "again.html"), "FILES"]
+    )  # fmt: skip
     assert b"gzip:6" in result.out
     nothing = cli("bench", "--csv", tmp_path / "none.csv", "--html", page)
     assert_one_error(nothing, "codecs", "none.csv has no rows to show")

@@ -20,6 +20,7 @@ from nncodec.bench.peers import known_peers
 from nncodec.bench.results import (
     ABSENT,
     FAILED,
+    QUOTED,
     SIZED,
     Row,
     Table,
@@ -28,7 +29,7 @@ from nncodec.bench.results import (
     write_results,
 )
 from nncodec.bench.run import Bench, Input, open_input, read_quotes
-from nncodec.bench.specs import DEFAULTS, Settings, label, parse_specs, split_values
+from nncodec.bench.specs import COMMAND, DEFAULTS, Settings, label, parse_specs, split_values
 from nncodec.bench.summary import by_machine, summarise
 from nncodec.cli import files
 from nncodec.cli.bench_tables import RowTable, show_totals, typed
@@ -70,9 +71,10 @@ class Request:
         chosen = list(self.specs) or ([] if self.online else [",".join(DEFAULTS)])
         return [*chosen, *(["online"] if self.online else [])]
 
-    def command(self) -> str:
-        """What to type to measure the same."""
-        values = self.spec_values() if self.inputs else []
+    def command(self, table: Table | None = None) -> str:
+        """What to type to measure the same; without files of ours, what a table has on FILES."""
+        values = self.spec_values() if self.inputs else spec_values(table or {})
+        inputs = self.inputs or ["FILES"]
         plain, effort = Effort(), self.effort
         options: list[tuple[str, object, object]] = [
             ("--csv", self.table, None),
@@ -90,8 +92,15 @@ class Request:
         for option, value, default in options:
             if value != default:
                 words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-        dashes = ["--"] if any(name.startswith("-") for name in self.inputs) else []
-        return shlex.join(["nncodec", "bench", *words, *dashes, *self.inputs])
+        dashes = ["--"] if any(name.startswith("-") for name in inputs) else []
+        return shlex.join(["nncodec", "bench", *words, *dashes, *inputs])
+
+
+def spec_values(table: Table) -> list[str]:
+    """The values of --codecs that name the codecs of a table, of which some ran somewhere."""
+    specs = dict.fromkeys(row["codec"] for row in table.values() if row["status"] != QUOTED)
+    plain = [spec for spec in specs if not spec.startswith(COMMAND)]
+    return [",".join(plain)] * bool(plain) + [spec for spec in specs if spec.startswith(COMMAND)]
 
 
 def run(request: Request) -> None:
@@ -236,4 +245,4 @@ def render(request: Request, path: Path | None, table: Table) -> None:
         for rows in by_machine(table.values()).values():
             print(rows[0]["machine"])
             show_totals(summarise(rows))
-    write_report(Path(request.page), list(table.values()), request.command())
+    write_report(Path(request.page), list(table.values()), request.command(table))
