@@ -464,7 +464,7 @@ class Reports:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[Path, list[Row], str]] = []
         module: Any = ModuleType("nncodec.bench.report")
-        module.write_report = self.write
+        module.write_report, module.check_extras = self.write, lambda: None
         monkeypatch.setitem(sys.modules, "nncodec.bench.report", module)
 
     def write(self, html: Path, rows: list[Row], command: str) -> list[Path]:
@@ -476,7 +476,6 @@ class Reports:
 def test_the_page_gets_the_whole_table(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("matplotlib", reason="of the bench extra")
     reports = Reports(monkeypatch)
     page, table = tmp_path / "report.html", tmp_path / "report.csv"
     assert bench(folder / "text", "--codecs", "gzip", "--html", page).rc == 0
@@ -507,7 +506,7 @@ def test_a_page_without_matplotlib_is_refused_first(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     spec, marks = counting(tmp_path)
     result = bench(folder, "--codecs", spec, "--html", tmp_path / "page.html")
-    assert_one_error(result, "codecs", r"--html needs matplotlib: .*nncodec-lm\[bench\]")
+    assert_one_error(result, "codecs", r"needs matplotlib: .*nncodec-lm\[bench\]")
     assert count(marks) == 0
     assert not (tmp_path / "page.csv").exists()
 

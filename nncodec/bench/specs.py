@@ -18,7 +18,7 @@ from nncodec.bench.peers import Peer, peer_codec
 from nncodec.engine.native import usable_cores
 from nncodec.errors import BenchError
 
-DEFAULTS = ("nncodec:level=1", "nncodec", "gzip:9", "bz2:9", "xz:9e", "zstd:19", "brotli:11")
+DEFAULTS = ("nncodec", "nncodec:level=1", "gzip:9", "bz2:9", "xz:9e", "zstd:19", "brotli:11")
 COMMAND = "cmd:"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import shlex
 import sys
@@ -36,7 +34,7 @@ from nncodec.cli.bench_tables import RowTable, show_totals, typed
 from nncodec.cli.common import attempt
 from nncodec.cli.progress import progress_bar
 from nncodec.environment import environment
-from nncodec.errors import BenchError, MissingPackageError
+from nncodec.errors import BenchError
 
 SCHEMA = 1
 
@@ -141,10 +139,10 @@ def check(request: Request) -> None:
         raise BenchError("--csv, --json and --html are to be different files")
     for name in request.outputs:
         files.check_apart(name, request.inputs)
-    if request.page and importlib.util.find_spec("matplotlib") is None:
-        raise MissingPackageError(
-            "--html needs matplotlib: install it with pip install 'nncodec-lm[bench]'"
-        )
+    if request.page:
+        from nncodec.bench.report import check_extras
+
+        check_extras()
 
 
 def checked(path: Path) -> Table:
@@ -240,7 +238,8 @@ def render(request: Request, path: Path | None, table: Table) -> None:
     assert request.page
     if not table:
         raise BenchError(f"{path} has no rows to show")
-    write_report = importlib.import_module("nncodec.bench.report").write_report
+    from nncodec.bench.report import write_report
+
     if not request.inputs:
         for rows in by_machine(table.values()).values():
             print(rows[0]["machine"])
