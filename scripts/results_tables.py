@@ -72,13 +72,14 @@ def size(row: Row | None) -> int | None:
 
 def sizes(rows: list[Row], codecs: Iterable[str]) -> str:
     """Bytes of every file by every codec; the smallest bold, what is quoted in italics."""
-    chosen = [codec for codec in codecs if any(row["codec"] == codec for row in rows)]
+    found = {row["codec"] for row in rows if row["status"] in SIZED}
+    chosen = [codec for codec in codecs if codec in found]  # the others ``measured_on`` names
     lines = []
     for file, here in by_file(rows).items():
-        found = {codec: size(here.get(codec)) for codec in chosen}
-        least = min(filter(None, found.values()), default=0)
+        bytes_by = {codec: size(here.get(codec)) for codec in chosen}
+        least = min(filter(None, bytes_by.values()), default=0)
         cells = []
-        for codec, value in found.items():
+        for codec, value in bytes_by.items():
             text = "" if value is None else str(value)
             if value is not None and value == least:
                 text = f"**{text}**"
