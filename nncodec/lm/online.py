@@ -215,4 +215,5 @@ def online_code_length(
         costs[places] = coder.encode(rows, symbols)
         network.learn()
         progress(len(places))
-    return OnlineResult(len(data), coder.finish(), costs, network.parameters)
+    payload = coder.finish() if len(data) else b""
+    return OnlineResult(len(data), payload, costs, network.parameters)
