@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 from nncodec.bench.codecs import AbsentError, Probe
 from nncodec.bench.worker import InMemory
 from nncodec.errors import BenchError
-from nncodec.lm.online_plan import LEAST_PARAMETERS, MOST_PARAMETERS, plan_for
+from nncodec.lm.online_plan import (
+    DEFAULT_PARAMETERS,
+    LEAST_PARAMETERS,
+    MOST_PARAMETERS,
+    plan_for,
+)
 
 if TYPE_CHECKING:
     from nncodec.bench.specs import Settings
@@ -31,7 +36,7 @@ MOST_DIGITS = 9
 class OnlineCodec:
     network_alone: bool
     seed: int
-    parameters: int  # 0: by the file's size
+    parameters: int  # at most so many, tables of n-grams not counted
     used_threads: int
     archives: bool = False
 
@@ -41,7 +46,7 @@ class OnlineCodec:
             "online",
             *([NETWORK] if self.network_alone else []),
             *([f"seed={self.seed}"] if self.seed else []),
-            *([f"parameters={self.parameters}"] if self.parameters else []),
+            *([f"parameters={self.parameters}"] if self.parameters != DEFAULT_PARAMETERS else []),
         ]
         return ":".join(parts)
 
@@ -67,7 +72,7 @@ class OnlineCodec:
 
 def parse(options: str, settings: Settings) -> OnlineCodec:
     """``[network][:seed=N][:parameters=N]``, in any order. Raises BenchError."""
-    alone, chosen = False, {"seed": 0, "parameters": 0}
+    alone, chosen = False, {"seed": 0, "parameters": DEFAULT_PARAMETERS}
     for word in options.split(":") if options else ():
         found = re.fullmatch(rf"(seed|parameters)=([0-9]{{1,{MOST_DIGITS}}})", word)
         if found:
@@ -77,7 +82,7 @@ def parse(options: str, settings: Settings) -> OnlineCodec:
         else:
             raise BenchError(f"online:{options}: no option {word!r}; write {FORM}")
     parameters = chosen["parameters"]
-    if parameters and not LEAST_PARAMETERS <= parameters <= MOST_PARAMETERS:
+    if not LEAST_PARAMETERS <= parameters <= MOST_PARAMETERS:
         raise BenchError(
             f"online:{options}: parameters must lie in {LEAST_PARAMETERS}..{MOST_PARAMETERS}"
         )
