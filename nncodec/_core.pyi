@@ -66,7 +66,9 @@ class BlockCoder:
     def take_trace(self) -> dict[str, npt.NDArray[np.integer]]: ...
 
 class MixedEncoder:
-    def __init__(self, size: int, lanes: int, prefix: int, table_bits: int, isa: str) -> None: ...
+    def __init__(
+        self, size: int, lanes: int, prefix: int, table_bits: int, learning: bool, isa: str
+    ) -> None: ...
     @property
     def done(self) -> int: ...
     def encode(
@@ -82,6 +84,7 @@ class MixedDecoder:
         prefix: int,
         table_bits: int,
         payload: bytes | npt.NDArray[np.uint8],
+        learning: bool,
         isa: str,
     ) -> None: ...
     @property

@@ -26,9 +26,9 @@ from nncodec.trace import byte_cost
 class MixedBlock:
     """A block in progress: what both directions share."""
 
-    def __init__(self, size: int, geometry: Geometry) -> None:
+    def __init__(self, size: int, geometry: Geometry, learning: bool) -> None:
         self.geometry, self.symbols = geometry, bytearray(size)
-        self.mixer = ContextMixer(geometry.table_bits, network=True)
+        self.mixer = ContextMixer(geometry.table_bits, network=True, learning=learning)
         self.histories = [LaneHistory()]
         self.done = 0
         self.begin_part(LanePart(0, geometry.prefix, 1))
@@ -61,8 +61,8 @@ class MixedBlock:
 class PythonMixedEncoder:
     """Interface and bytes of ``_core.MixedEncoder``."""
 
-    def __init__(self, size: int, lanes: int, prefix: int, table_bits: int) -> None:
-        self.block = MixedBlock(size, Geometry(lanes, prefix, table_bits))
+    def __init__(self, size: int, lanes: int, prefix: int, table_bits: int, learning: bool) -> None:
+        self.block = MixedBlock(size, Geometry(lanes, prefix, table_bits), learning)
         self.coder = PythonRangeEncoder()
 
     def encode(
@@ -85,8 +85,10 @@ class PythonMixedEncoder:
 class PythonMixedDecoder:
     """Interface and bytes of ``_core.MixedDecoder``."""
 
-    def __init__(self, size: int, lanes: int, prefix: int, table_bits: int, payload: bytes) -> None:
-        self.block = MixedBlock(size, Geometry(lanes, prefix, table_bits))
+    def __init__(
+        self, size: int, lanes: int, prefix: int, table_bits: int, payload: bytes, learning: bool
+    ) -> None:
+        self.block = MixedBlock(size, Geometry(lanes, prefix, table_bits), learning)
         self.coder = PythonRangeDecoder(payload)
 
     def decode(self, counts: npt.NDArray[np.int32]) -> bytes:

@@ -56,12 +56,13 @@ def geometries(size: int) -> st.SearchStrategy[Geometry]:
 JOBS = st.binary(max_size=150).flatmap(lambda b: st.tuples(st.just(b), geometries(len(b))))
 
 
-def both_ways(data: bytes, geometry: Geometry, seed: int, pieces: int) -> None:
+def both_ways(data: bytes, geometry: Geometry, learning: bool, seed: int, pieces: int) -> None:
     shape = (len(data), geometry.lanes, geometry.prefix, geometry.table_bits)
     order = coding_order(len(data), geometry)
     symbols = np.frombuffer(data, np.uint8)[order]
     counts = some_counts(symbols, seed)
-    native, twin = MixedEncoder(*shape, "portable"), PythonMixedEncoder(*shape)
+    native = MixedEncoder(*shape, learning, "portable")
+    twin = PythonMixedEncoder(*shape, learning)
     costs = []
     for at in range(0, len(data), pieces):
         piece = slice(at, at + pieces)
@@ -72,8 +73,8 @@ def both_ways(data: bytes, geometry: Geometry, seed: int, pieces: int) -> None:
     bits = sum(int(c.sum()) for c in costs) / (1 << 24)
     assert -1 < 8 * len(payload) - bits < 16  # the stream's end
     for decoder in (
-        MixedDecoder(*shape, payload, available_isas()[0]),
-        PythonMixedDecoder(*shape, payload),
+        MixedDecoder(*shape, payload, learning, available_isas()[0]),
+        PythonMixedDecoder(*shape, payload, learning),
     ):
         got = b"".join(decoder.decode(counts[i : i + 1]) for i in range(len(data)))
         decoder.finish()
@@ -81,15 +82,19 @@ def both_ways(data: bytes, geometry: Geometry, seed: int, pieces: int) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(JOBS, st.integers(0, 9))
-def test_twin_and_core_write_and_read_the_same(job: tuple[bytes, Geometry], seed: int) -> None:
-    both_ways(*job, seed, pieces=37)
+@given(JOBS, st.booleans(), st.integers(0, 9))
+def test_twin_and_core_write_and_read_the_same(
+    job: tuple[bytes, Geometry], learning: bool, seed: int
+) -> None:
+    both_ways(*job, learning, seed, pieces=37)
 
 
-@pytest.mark.parametrize("geometry", [Geometry(1, 0, 14), Geometry(5, 90, 12)])
-def test_real_data_alike(geometry: Geometry) -> None:
+@pytest.mark.parametrize(
+    ("geometry", "learning"), [(Geometry(1, 0, 14), True), (Geometry(5, 90, 12), False)]
+)
+def test_real_data_alike(geometry: Geometry, learning: bool) -> None:
     data = BINARY[-200:] + Path(__file__).read_bytes()[:300]
-    both_ways(data, geometry, 3, pieces=100)
+    both_ways(data, geometry, learning, 3, pieces=100)
 
 
 def test_it_is_what_an_archive_does_with_a_network() -> None:
@@ -110,34 +115,40 @@ def test_it_is_what_an_archive_does_with_a_network() -> None:
 
     symbols = np.frombuffer(TEXT, np.uint8)
     counts = some_counts(symbols, 1)
-    encoder = MixedEncoder(len(TEXT), 1, 0, 12, "")
+    encoder = MixedEncoder(len(TEXT), 1, 0, 12, False, "")
     encoder.encode(counts, symbols)
     want = encode_mixed(symbols, Geometry(1, 0, 12), Replay(counts), no_progress)
     assert encoder.finish() == want
 
 
 def test_a_good_predictor_is_heard_and_a_bad_one_is_not_believed() -> None:
-    symbols = np.frombuffer(TEXT, np.uint8)
+    symbols = np.frombuffer(Path(__file__).read_bytes()[:4000], np.uint8)
     uniform = np.full((len(symbols), 256), COUNT_TOTAL // 256, np.int32)
-    sizes = []
-    for counts in (uniform, some_counts(symbols, 1), some_counts(symbols ^ 1, 1)):
-        encoder = MixedEncoder(len(symbols), 1, 0, 14, "")
-        encoder.encode(counts, symbols)
-        sizes.append(len(encoder.finish()))
-    alone, helped, misled = sizes
-    assert helped < 0.75 * alone
-    assert misled < 1.15 * alone
+    sizes = {}
+    for learning in (False, True):
+        for name, counts in (
+            ("nothing", uniform),
+            ("right", some_counts(symbols, 1)),
+            ("wrong", some_counts(symbols ^ 1, 1)),
+        ):
+            encoder = MixedEncoder(len(symbols), 1, 0, 14, learning, "")
+            encoder.encode(counts, symbols)
+            sizes[name, learning] = len(encoder.finish())
+        assert sizes["right", learning] < 0.9 * sizes["nothing", learning]
+        assert sizes["wrong", learning] < 1.1 * sizes["nothing", learning]
+    # A network that has to earn its weight does less harm.
+    assert sizes["wrong", True] < sizes["wrong", False]
 
 
 def test_what_makes_no_sense_is_refused() -> None:
     uniform = np.full((3, 256), COUNT_TOTAL // 256, np.int32)
     symbols = np.zeros(3, np.uint8)
-    encoder = MixedEncoder(2, 1, 0, 10, "portable")
+    encoder = MixedEncoder(2, 1, 0, 10, False, "portable")
     with pytest.raises(ValueError, match="more bytes than the block has left"):
         encoder.encode(uniform, symbols)
     broken = uniform[:2].copy()
     broken[1, 7] -= 1
-    with pytest.raises(ValueError, match="sum to 2\\^24"):
+    with pytest.raises(ValueError, match=r"sum to 2\^24"):
         encoder.encode(broken, symbols[:2])
     with pytest.raises(ValueError, match="differ in length"):
         encoder.encode(uniform, symbols[:2])
@@ -149,8 +160,8 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(RuntimeError, match="finished already"):
         encoder.finish()
     for size, lanes, prefix, bits in ((4, 5, 0, 10), (4, 0, 0, 10), (4, 1, 5, 10), (4, 1, 0, 9)):
-        with pytest.raises(ValueError, match="do not fit|out of range"):
-            MixedEncoder(size, lanes, prefix, bits, "portable")
+        with pytest.raises(ValueError, match=r"do not fit|out of range"):
+            MixedEncoder(size, lanes, prefix, bits, False, "portable")
 
 
 @settings(max_examples=20, deadline=None)
@@ -158,13 +169,13 @@ def test_what_makes_no_sense_is_refused() -> None:
 def test_damage_is_an_error_or_other_bytes(data: st.DataObject) -> None:
     symbols = np.frombuffer(TEXT[:200], np.uint8)
     counts = some_counts(symbols, 2)
-    encoder = MixedEncoder(200, 3, 0, 10, "portable")
+    encoder = MixedEncoder(200, 3, 0, 10, True, "portable")
     encoder.encode(counts, symbols)
     payload = bytearray(encoder.finish())
     at = data.draw(st.integers(0, len(payload) - 2))  # the last byte may hold spare bits
     payload[at] ^= data.draw(st.integers(1, 255))
     try:
-        decoder = MixedDecoder(200, 3, 0, 10, bytes(payload), "portable")
+        decoder = MixedDecoder(200, 3, 0, 10, bytes(payload), True, "portable")
         got = decoder.decode(counts)
         decoder.finish()
     except PayloadError:

@@ -1,8 +1,7 @@
-"""A network that learns while it codes: nothing is charged with hindsight, and it can be decoded."""
+"""A network that learns while it codes: no byte is charged with hindsight, all come back."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -42,7 +41,7 @@ def decode(payload: bytes, size: int, plan: OnlinePlan) -> bytes:
     network = OnlineNetwork(streams, plan)
     lanes = len(streams.lengths)
     shape = (size, lanes, 0, plan.table_bits)
-    decoder = MixedDecoder(*shape, payload, "") if plan.table_bits else RangeDecoder(payload)
+    decoder = MixedDecoder(*shape, payload, True, "") if plan.table_bits else RangeDecoder(payload)
     out = np.zeros(size, np.uint8)
     for step in range(streams.steps):
         places = streams.places(step)
@@ -111,7 +110,7 @@ def test_a_file_of_nothing_and_of_one_byte() -> None:
 
 
 def test_every_byte_stays_possible() -> None:
-    """After much of one byte all the others still have counts, and coding them costs what it may."""
+    """After much of one byte all the others still have counts, and can be coded."""
     data = as_bytes(b"a" * 800 + b"\xff" + b"a" * 7)
     streams = Streams(len(data), PLAN)
     network = OnlineNetwork(streams, PLAN)
@@ -122,7 +121,8 @@ def test_every_byte_stays_possible() -> None:
         assert np.all(counts.sum(-1, dtype=np.int64) == 1 << 24)
         network.learn()
     costs = online_code_length(data, PLAN).costs
-    assert 10 < costs[800] <= 24 and costs[600:800].mean() < 0.1
+    assert 10 < costs[800] <= 24
+    assert costs[600:800].mean() < 0.1
     assert 10 < online_code_length(data, MIXED).costs[800] < 128
 
 
@@ -152,7 +152,7 @@ def test_repetition_is_learnt() -> None:
 
 def test_a_network_that_diverges_is_an_error() -> None:
     plan = replace(PLAN, adam_lr=1e30, warmup_steps=1)
-    with pytest.raises(NNCodecError, match="diverged at step .* lower the rates"):
+    with pytest.raises(NNCodecError, match=r"diverged at step .* lower the rates"):
         online_code_length(as_bytes(TEXT), plan)
 
 
@@ -164,4 +164,4 @@ def test_plans_by_size(size: int) -> None:
     assert all(w >= plan.context + plan.segment for w in plan.shape.windows)
     small, large = (plan_for(size, parameters=n).shape for n in (100_000, 5_000_000))
     assert small.d_model < plan.shape.d_model < large.d_model
-    assert math.isclose(plan.rate(10**6), 1.0) and plan.rate(0) < plan.rate(10)
+    assert 0 < plan.rate(0) < plan.rate(10) < plan.rate(10**6) == 1

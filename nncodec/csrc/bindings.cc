@@ -209,6 +209,10 @@ nb::object owned_array(std::vector<T> values, std::size_t width = 1) {
 using MixedEncoder = nncodec::MixedCoder<nncodec::Encode>;
 using MixedDecoder = nncodec::MixedCoder<nncodec::Decode>;
 
+nncodec::Network network(bool learning) {
+  return learning ? nncodec::Network::kLearning : nncodec::Network::kTrained;
+}
+
 // What each of the bytes cost, (n,).
 nb::object encode_mixed(MixedEncoder& self, const Counts& counts, const Bytes& symbols) {
   if (counts.shape(0) != symbols.shape(0)) {
@@ -471,11 +475,11 @@ NB_MODULE(_core, m) {
       .def(
           "__init__",
           [](MixedEncoder* self, int64_t size, int lanes, int64_t prefix, int table_bits,
-             const std::string& isa) {
-            new (self) MixedEncoder({size, lanes, prefix}, table_bits, isa);
+             bool learning, const std::string& isa) {
+            new (self) MixedEncoder({size, lanes, prefix}, table_bits, network(learning), isa);
           },
           nb::arg("size"), nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
-          nb::arg("isa"))
+          nb::arg("learning"), nb::arg("isa"))
       .def_prop_ro("done", &MixedEncoder::done)
       .def("encode", &encode_mixed, nb::arg("counts").noconvert(), nb::arg("symbols").noconvert())
       .def("finish", [](MixedEncoder& self) {
@@ -487,12 +491,12 @@ NB_MODULE(_core, m) {
       .def(
           "__init__",
           [](MixedDecoder* self, int64_t size, int lanes, int64_t prefix, int table_bits,
-             const Bytes& payload, const std::string& isa) {
-            new (self) MixedDecoder({size, lanes, prefix}, table_bits, isa, payload.data(),
-                                    payload.size());
+             const Bytes& payload, bool learning, const std::string& isa) {
+            new (self) MixedDecoder({size, lanes, prefix}, table_bits, network(learning), isa,
+                                    payload.data(), payload.size());
           },
           nb::arg("size"), nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
-          nb::arg("payload"), nb::arg("isa"))
+          nb::arg("payload"), nb::arg("learning"), nb::arg("isa"))
       .def_prop_ro("done", &MixedDecoder::done)
       .def("decode", &decode_mixed, nb::arg("counts").noconvert())
       .def("finish", [](MixedDecoder& self) { self.finish(); });

@@ -43,7 +43,7 @@ class Run final : public BlockCoder::Impl {
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(g.size)) {
     if (table_bits) {
-      mixer_ = std::make_unique<ContextMixer>(engine.kernels(), table_bits, /*network=*/true);
+      mixer_ = std::make_unique<ContextMixer>(engine.kernels(), table_bits, Network::kTrained);
     }
     if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
     begin_part({0, g.prefix, 1});
@@ -292,7 +292,7 @@ class ContextRun final : public BlockCoder::Impl {
   ContextRun(const std::string& isa, int64_t size, int table_bits, const uint8_t* input,
              std::size_t input_size)
       : part_{0, size, 1},
-        mixer_(choose_kernels(isa), table_bits, /*network=*/false),
+        mixer_(choose_kernels(isa), table_bits, Network::kNone),
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(size)) {
     if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());

@@ -24,12 +24,12 @@ namespace nncodec {
 template <class Coder>
 class MixedCoder {
  public:
-  // `payload` is what is decoded. Throws std::invalid_argument for a geometry or a table that makes no
+  // `network`: kTrained or kLearning. `payload` is what is decoded. Throws std::invalid_argument for a geometry or a table that makes no
   // sense, PayloadError for a hopeless payload.
-  MixedCoder(Geometry g, int table_bits, const std::string& isa, const uint8_t* payload = nullptr,
-             std::size_t payload_size = 0)
+  MixedCoder(Geometry g, int table_bits, Network network, const std::string& isa,
+             const uint8_t* payload = nullptr, std::size_t payload_size = 0)
       : geometry_(checked(g, table_bits)),
-        mixer_(choose_kernels(isa), table_bits, /*network=*/true),
+        mixer_(choose_kernels(isa), table_bits, network),
         coder_(payload, payload_size),
         symbols_(static_cast<std::size_t>(g.size)) {
     begin_part({0, g.prefix, 1});

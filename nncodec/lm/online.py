@@ -182,7 +182,7 @@ class MixedCoder:
     """The network's counts beside context models, which see the streams as lanes of a block."""
 
     def __init__(self, size: int, lanes: int, table_bits: int) -> None:
-        self.coder = MixedEncoder(size, lanes, 0, table_bits, choose_isa())
+        self.coder = MixedEncoder(size, lanes, 0, table_bits, True, choose_isa())
 
     def encode(self, counts: Counts, symbols: Bytes) -> npt.NDArray[np.float64]:
         """Code (n,) symbols by (n, 256) counts; the bits that each cost."""

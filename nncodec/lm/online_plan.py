@@ -9,17 +9,16 @@ from nncodec.config import VOCAB_SIZE, ModelConfig
 
 HEAD_DIM = 64
 LEAST_PARAMETERS, DEFAULT_PARAMETERS, MOST_PARAMETERS = 80_000, 430_000, 100_000_000
-SMALL = 1 << 15  # bytes; below, a step is shorter, so that there are enough of them
-LARGE = 1 << 18  # bytes; beyond, fewer old windows are learnt again, so that it does not take hours
+LARGE = 1 << 18  # bytes; beyond, steps are fewer, for there are enough, and each learns less again
 
 
 @dataclass(frozen=True)
 class OnlinePlan:
-    """One run. A decoder has to know all of it and the file's size, as it has to know the program."""
+    """One run. A decoder would have to know it and the file's size: some twenty bytes."""
 
     shape: ModelConfig = field(default_factory=ModelConfig)
     streams: int = 1  # contiguous parts of the file that are coded side by side
-    segment: int = 128  # bytes of each stream that the same weights predict
+    segment: int = 64  # bytes of each stream that the same weights predict
     context: int = 64  # bytes before them that a window begins with
     replay: int = 2  # old windows that are learnt once more in every step
     context_weight: float = 0.5  # of bytes that were new a step ago, beside 1 for those that are
@@ -42,10 +41,8 @@ def plan_for(
     """The plan for a file of ``size`` bytes: docs/online.md has the measurements behind it."""
     bits = 0 if network_alone else min(DEFAULT_TABLE_BITS, needed_table_bits(size))
     plan = OnlinePlan(table_bits=bits, seed=seed)
-    if size < SMALL:
-        plan = replace(plan, segment=64)
     if size > LARGE:
-        plan = replace(plan, replay=1)
+        plan = replace(plan, segment=128, replay=1)
     return replace(plan, shape=shape_for(parameters, plan.context + plan.segment))
 
 

@@ -168,7 +168,7 @@ bool blocks_travel(const Model& model) {
 
 // Counts that come from outside, in pieces for the encoder and a step at a time for the decoder: the bytes
 // come back, damage does no more than throw, and what makes no sense is refused.
-bool outside_counts_travel(const Geometry& g) {
+bool outside_counts_travel(const Geometry& g, Network network) {
   const std::vector<uint8_t> block = random_block(g.size);
   std::vector<int32_t> rows;
   for (int64_t i = 0; i < g.size; ++i) {
@@ -183,7 +183,7 @@ bool outside_counts_travel(const Geometry& g) {
       }
     }
   }
-  MixedCoder<Encode> encoder(g, 10, "");
+  MixedCoder<Encode> encoder(g, 10, network, "");
   std::vector<uint32_t> cost(order.size());
   for (std::size_t at = 0; at < order.size();) {
     const auto n = std::min(order.size() - at, static_cast<std::size_t>(draw(1, 90)));
@@ -201,7 +201,7 @@ bool outside_counts_travel(const Geometry& g) {
   for (uint32_t c : cost) bits += c / 16777216.0;
   if (static_cast<double>(payload.size()) * 8 > bits + 16) return false;
   for (const std::string& isa : available_isas()) {
-    MixedCoder<Decode> decoder(g, 10, isa, payload.data(), payload.size());
+    MixedCoder<Decode> decoder(g, 10, network, isa, payload.data(), payload.size());
     std::vector<uint8_t> got(order.size());
     for (std::size_t at = 0; at < got.size(); ++at) decoder.code(rows.data() + at * 256, &got[at], 1);
     decoder.finish();
@@ -211,7 +211,7 @@ bool outside_counts_travel(const Geometry& g) {
   broken[static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1))] ^= 64;
   broken.resize(broken.size() - static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1)));
   try {
-    MixedCoder<Decode> decoder(g, 10, "", broken.data(), broken.size());
+    MixedCoder<Decode> decoder(g, 10, network, "", broken.data(), broken.size());
     std::vector<uint8_t> got(order.size());
     decoder.code(rows.data(), got.data(), got.size());
     decoder.finish();
@@ -223,7 +223,7 @@ bool outside_counts_travel(const Geometry& g) {
 bool bad_outside_counts_are_refused() {
   std::vector<int32_t> rows(512, 1 << 16);
   rows[300] = 0;
-  MixedCoder<Encode> encoder({9, 2, 1}, 10, "portable");
+  MixedCoder<Encode> encoder({9, 2, 1}, 10, Network::kLearning, "portable");
   uint8_t symbols[2] = {1, 2};
   try {
     encoder.code(rows.data(), symbols, 2);
@@ -233,7 +233,7 @@ bool bad_outside_counts_are_refused() {
   if (encoder.done() != 0) return false;
   for (const Geometry& g : {Geometry{-1, 1, 0}, Geometry{4, 5, 0}, Geometry{4, 0, 0}, Geometry{4, 1, 5}}) {
     try {
-      MixedCoder<Encode> none(g, 10, "portable");
+      MixedCoder<Encode> none(g, 10, Network::kTrained, "portable");
       return false;
     } catch (const std::invalid_argument&) {
     }
@@ -452,7 +452,9 @@ int main(int argc, char** argv) {
   };
   for (const Geometry& g : {Geometry{0, 1, 0}, Geometry{1, 1, 1}, Geometry{700, 1, 0}, Geometry{500, 64, 13},
                             Geometry{131, 7, 0}}) {
-    if (!outside_counts_travel(g)) return std::puts("counts from outside do not travel"), 1;
+    for (Network network : {Network::kTrained, Network::kLearning}) {
+      if (!outside_counts_travel(g, network)) return std::puts("counts from outside do not travel"), 1;
+    }
   }
   if (!bad_outside_counts_are_refused()) return std::puts("bad counts are taken"), 1;
   if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
