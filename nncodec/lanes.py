@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
 from nncodec.config import BEGIN_OF_BLOCK
 from nncodec.numerics import COUNT_BITS
 from nncodec.trace import Trace
+
+if TYPE_CHECKING:
+    from nncodec.mixing import ContextMixer
 
 TOKENS_A_CALL = 4096  # lanes times positions that the encoder hands the engine at once
 POSITIONS_A_CALL = 128  # more would compare every position with too many that it cannot see
@@ -181,7 +184,7 @@ def code_mixed(
     trace: Trace | None = None,
 ) -> None:
     """Both directions: ``code_bit(ones, bit)`` gives the bit; ``symbols`` fills as they come."""
-    from nncodec.mixing import ONE, ContextMixer, LaneHistory, LanePart  # only here: it costs 5 ms
+    from nncodec.mixing import ContextMixer, LaneHistory, LanePart  # only here: it costs 5 ms
 
     mixer = ContextMixer(geometry.table_bits, network=state is not None)
     histories = [LaneHistory()]
@@ -202,15 +205,7 @@ def code_mixed(
                 at = part.at(lane, step)
                 mixer.begin(symbols, part, lane, step, histories[lane])
                 expected, length = mixer.expected, histories[lane].match_length
-                node, known, given = 1, symbols[at], []
-                for shift in range(7, -1, -1):
-                    network = (tree[2 * node + 1] << 16) // tree[node] if tree else 0
-                    p = mixer.predict(network)
-                    bit = code_bit(p << (COUNT_BITS - 16), known >> shift & 1)
-                    mixer.update(bit)
-                    given.append(p if bit else ONE - p)
-                    node = 2 * node + bit
-                symbols[at] = node & 0xFF
+                symbols[at], given = code_byte(code_bit, mixer, tree, symbols[at])
                 if trace is not None:
                     if counts:
                         trace.add_network(at, counts[lane], symbols[at])
@@ -219,6 +214,24 @@ def code_mixed(
                 mixer.end(symbols, part, lane, step, histories[lane])
                 last[lane, 0] = symbols[at]
                 progress(1)
+
+
+def code_byte(
+    code_bit: Callable[[int, int], int], mixer: ContextMixer, tree: list[int] | None, known: int
+) -> tuple[int, list[int]]:
+    """Code the byte that the mixer began with, and the probabilities, of 65536, of its bits.
+
+    ``tree`` is that of the network's counts, if there is a network.
+    """
+    node, given = 1, []
+    for shift in range(7, -1, -1):
+        network = (tree[2 * node + 1] << 16) // tree[node] if tree else 0
+        p = mixer.predict(network)
+        bit = code_bit(p << (COUNT_BITS - 16), known >> shift & 1)
+        mixer.update(bit)
+        given.append(p if bit else (1 << 16) - p)
+        node = 2 * node + bit
+    return node & 0xFF, given
 
 
 def bit_tree(counts: list[int]) -> list[int]:

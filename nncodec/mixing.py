@@ -273,8 +273,9 @@ class Slot:
 class ContextMixer:
     """Predicts a block's bits; all of its lanes share one. See ``csrc/context_mixer.h``."""
 
-    def __init__(self, table_bits: int, network: bool) -> None:
-        self.table_bits, self.network = table_bits, network
+    def __init__(self, table_bits: int, network: bool, learning: bool = False) -> None:
+        """``learning``: the network is, so it has to earn its weight."""
+        self.table_bits, self.network, self.learning = table_bits, network, learning
         self.table: dict[int, list[Slot]] = {}  # lines of four slots, made when first asked for
         self.matches: dict[int, int] = {}
         states, self.next_state = histories()
@@ -282,8 +283,9 @@ class ContextMixer:
         self.history_maps = [[AdaptiveBit(p) for p in first] for _ in range(CONTEXTS)]
         self.order0 = [AdaptiveBit() for _ in range(256)]
         self.match_map = [AdaptiveBit(60000) for _ in range(256)]
-        weights = [WEIGHT_ONE * (8 if network else 15) // 100] * CONTEXTS + [0] * CONTEXTS
-        weights += [0, WEIGHT_ONE // 4, 0, WEIGHT_ONE * 6 // 10 if network else 0, 0, 0]
+        first, share = ((12, 20) if learning else (8, 60)) if network else (15, 0)  # percent
+        weights = [WEIGHT_ONE * first // 100] * CONTEXTS + [0] * CONTEXTS
+        weights += [0, WEIGHT_ONE // 4, 0, WEIGHT_ONE * share // 100, 0, 0]
         self.weights = [[list(weights) for _ in range(n)] for n in SET_SIZES]
         self.final_weights = [[WEIGHT_ONE // SETS] * SETS for _ in range(256)]
         middle = REFINE_CELLS // 2
@@ -389,7 +391,8 @@ class ContextMixer:
         confidence = min(sum(state != 0 for state in self.states), 15)
         if self.network:
             x += [stretch(network), (network - 32768) >> 5]
-            confidence = max(0, min(15, (x[-2] + 2048) >> 8))
+            if not self.learning:
+                confidence = max(0, min(15, (x[-2] + 2048) >> 8))
         else:
             x += [0, 0]
         self.inputs = [*x, 256]

@@ -7,6 +7,7 @@ end the stream, and less than a bit in a million that the coder wastes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -86,11 +87,13 @@ class Trace:
             self.expected[at], self.match_length[at] = expected, length
 
     def add_cost(self, at: int, probabilities: Sequence[int]) -> None:
-        """The eight probabilities, of 65536, of the bits that came; four fill 64 bits."""
-        cost = 8 * 16 << COST_BITS
-        for half in (probabilities[:4], probabilities[4:]):
-            product = 1
-            for p in half:
-                product *= p
-            cost -= log2_fixed(product)
-        self.cost[at] = cost
+        """The eight probabilities, of 65536, of the bits that came."""
+        self.cost[at] = byte_cost(probabilities)
+
+
+def byte_cost(probabilities: Sequence[int]) -> int:
+    """What a byte cost whose eight bits had these probabilities, of 65536; four fill 64 bits."""
+    cost = 8 * 16 << COST_BITS
+    for half in (probabilities[:4], probabilities[4:]):
+        cost -= log2_fixed(math.prod(half))
+    return cost

@@ -17,6 +17,7 @@
 #include "delta_coder.h"
 #include "engine.h"
 #include "field_coder.h"
+#include "mixed_coder.h"
 #include "range_coder.h"
 #include "roofline.h"
 #include "tensor_coder.h"
@@ -203,6 +204,36 @@ nb::object owned_array(std::vector<T> values, std::size_t width = 1) {
   const std::size_t rows = kept->size() / width;
   if (width == 1) return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), {rows}, owner));
   return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), {rows, width}, owner));
+}
+
+using MixedEncoder = nncodec::MixedCoder<nncodec::Encode>;
+using MixedDecoder = nncodec::MixedCoder<nncodec::Decode>;
+
+nncodec::Network network(bool learning) {
+  return learning ? nncodec::Network::kLearning : nncodec::Network::kTrained;
+}
+
+// What each of the bytes cost, (n,).
+nb::object encode_mixed(MixedEncoder& self, const Counts& counts, const Bytes& symbols) {
+  if (counts.shape(0) != symbols.shape(0)) {
+    throw std::invalid_argument("counts and symbols differ in length");
+  }
+  std::vector<uint8_t> own(symbols.data(), symbols.data() + symbols.shape(0));
+  std::vector<uint32_t> cost(own.size());
+  {
+    nb::gil_scoped_release unlocked;
+    self.code(counts.data(), own.data(), own.size(), cost.data());
+  }
+  return owned_array(std::move(cost));
+}
+
+nb::bytes decode_mixed(MixedDecoder& self, const Counts& counts) {
+  std::vector<uint8_t> symbols(counts.shape(0));
+  {
+    nb::gil_scoped_release unlocked;
+    self.code(counts.data(), symbols.data(), symbols.size());
+  }
+  return nb::bytes(symbols.data(), symbols.size());
 }
 
 nb::dict take_trace(nncodec::BlockCoder& self) {
@@ -439,6 +470,36 @@ NB_MODULE(_core, m) {
         return nb::bytes(out.data(), out.size());
       })
       .def("take_trace", &take_trace);
+
+  nb::class_<MixedEncoder>(m, "MixedEncoder")
+      .def(
+          "__init__",
+          [](MixedEncoder* self, int64_t size, int lanes, int64_t prefix, int table_bits,
+             bool learning, const std::string& isa) {
+            new (self) MixedEncoder({size, lanes, prefix}, table_bits, network(learning), isa);
+          },
+          nb::arg("size"), nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
+          nb::arg("learning"), nb::arg("isa"))
+      .def_prop_ro("done", &MixedEncoder::done)
+      .def("encode", &encode_mixed, nb::arg("counts").noconvert(), nb::arg("symbols").noconvert())
+      .def("finish", [](MixedEncoder& self) {
+        const std::vector<uint8_t> out = self.finish();
+        return nb::bytes(out.data(), out.size());
+      });
+
+  nb::class_<MixedDecoder>(m, "MixedDecoder")
+      .def(
+          "__init__",
+          [](MixedDecoder* self, int64_t size, int lanes, int64_t prefix, int table_bits,
+             const Bytes& payload, bool learning, const std::string& isa) {
+            new (self) MixedDecoder({size, lanes, prefix}, table_bits, network(learning), isa,
+                                    payload.data(), payload.size());
+          },
+          nb::arg("size"), nb::arg("lanes"), nb::arg("prefix"), nb::arg("table_bits"),
+          nb::arg("payload"), nb::arg("learning"), nb::arg("isa"))
+      .def_prop_ro("done", &MixedDecoder::done)
+      .def("decode", &decode_mixed, nb::arg("counts").noconvert())
+      .def("finish", [](MixedDecoder& self) { self.finish(); });
 
   m.def("available_isas", &nncodec::available_isas);
   m.def("measure_multiply", &nncodec::measure_multiply, nb::arg("isa"), nb::arg("out"),

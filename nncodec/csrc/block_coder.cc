@@ -7,76 +7,11 @@
 #include <stdexcept>
 #include <thread>
 
+#include "byte_coding.h"
 #include "context_mixer.h"
-#include "range_coder.h"
 #include "trace.h"
 
 namespace nncodec {
-
-namespace {
-
-constexpr int64_t kMaxBlock = int64_t{1} << 30;  // positions fit 32 bits
-
-// Both coders as one function from a symbol to that symbol: the decoder fills it in.
-struct Encode {
-  static constexpr bool kKnowsSymbols = true;
-  RangeEncoder coder;
-  Encode(const uint8_t*, std::size_t) {}
-  void code(const int32_t* counts, uint8_t& symbol) { coder.encode(counts, symbol); }
-  int code_bit(uint32_t ones, int bit) {
-    coder.encode_bit(ones, bit);
-    return bit;
-  }
-};
-
-struct Decode {
-  static constexpr bool kKnowsSymbols = false;
-  RangeDecoder coder;
-  Decode(const uint8_t* payload, std::size_t size) : coder(payload, size) {}
-  void code(const int32_t* counts, uint8_t& symbol) { symbol = coder.decode(counts); }
-  int code_bit(uint32_t ones, int) { return coder.decode_bit(ones); }
-};
-
-// The network's counts of 256 symbols as a binary tree: node 1 is all, node n's children are 2n, whose
-// next bit is 0, and 2n + 1.
-class BitTree {
- public:
-  void set(const int32_t* counts) {
-    std::copy_n(counts, 256, sums_ + 256);
-    for (int node = 255; node > 0; --node) sums_[node] = sums_[2 * node] + sums_[2 * node + 1];
-  }
-  // The probability, of 65536, that the bit after the bits so far (with a leading 1) is 1.
-  int one(int node) const {
-    return static_cast<int>((static_cast<int64_t>(sums_[2 * node + 1]) << 16) / sums_[node]);
-  }
-
- private:
-  int32_t sums_[512];
-};
-
-// Codes the byte at (lane, step) bit by bit; `tree` is null where there is no network.
-template <class Coder, class Watcher>
-void code_mixed(Coder& coder, ContextMixer& mixer, uint8_t* symbols, const LanePart& part, int lane,
-                int64_t step, LaneHistory& history, const BitTree* tree, Watcher watcher) {
-  uint8_t& symbol = symbols[part.at(lane, step)];
-  const int known = Coder::kKnowsSymbols ? symbol : 0;
-  mixer.begin(symbols, part, lane, step, history);
-  watcher.begin(history);
-  int node = 1;
-  for (int shift = 7; shift >= 0; --shift) {
-    const int p = mixer.predict(tree ? tree->one(node) : 0);
-    constexpr int kToCounts = kCountBits - 16;
-    const int bit = coder.code_bit(static_cast<uint32_t>(p) << kToCounts, known >> shift & 1);
-    watcher.bit(p, bit);
-    mixer.update(bit);
-    node = 2 * node + bit;
-  }
-  symbol = static_cast<uint8_t>(node);
-  watcher.end();
-  mixer.end(symbols, part, lane, step, history);
-}
-
-}  // namespace
 
 struct BlockCoder::Impl {
   virtual ~Impl() = default;
@@ -108,7 +43,7 @@ class Run final : public BlockCoder::Impl {
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(g.size)) {
     if (table_bits) {
-      mixer_ = std::make_unique<ContextMixer>(engine.kernels(), table_bits, /*network=*/true);
+      mixer_ = std::make_unique<ContextMixer>(engine.kernels(), table_bits, Network::kTrained);
     }
     if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
     begin_part({0, g.prefix, 1});
@@ -357,7 +292,7 @@ class ContextRun final : public BlockCoder::Impl {
   ContextRun(const std::string& isa, int64_t size, int table_bits, const uint8_t* input,
              std::size_t input_size)
       : part_{0, size, 1},
-        mixer_(choose_kernels(isa), table_bits, /*network=*/false),
+        mixer_(choose_kernels(isa), table_bits, Network::kNone),
         coder_(input, input_size),
         symbols_(static_cast<std::size_t>(size)) {
     if (Coder::kKnowsSymbols) std::copy_n(input, symbols_.size(), symbols_.begin());
@@ -407,8 +342,7 @@ std::unique_ptr<BlockCoder::Impl> make(Engine* engine, Geometry g, int table_bit
 BlockCoder::BlockCoder(Engine* engine, Geometry g, int table_bits, Direction direction,
                        const uint8_t* input, std::size_t input_size, const std::string& isa,
                        bool trace) {
-  if (g.size < 0 || g.lanes < 1 || g.prefix < 0 || g.prefix > g.size ||
-      g.lanes > std::max<int64_t>(1, g.size - g.prefix) || g.size > kMaxBlock) {
+  if (!g.makes_sense()) {
     throw std::invalid_argument("lanes and prefix do not fit the block");
   }
   if (table_bits != 0 && (table_bits < kMinTableBits || table_bits > kMaxTableBits)) {

@@ -45,7 +45,7 @@ bool is_word(int c) {
 
 }  // namespace
 
-ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
+ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, Network network)
     : kernels_(kernels), network_(network), table_bits_(table_bits), table_(std::size_t{1} << table_bits),
       matches_(std::size_t{1} << kMatchBits),
       refine_{ZeroedTable<uint16_t>(kRefineStride * kRefineContexts),
@@ -59,14 +59,17 @@ ContextMixer::ContextMixer(const Kernels& kernels, int table_bits, bool network)
     }
   }
   for (std::size_t i = 0; i < match_map_.size(); ++i) match_map_[i].set(60000);
+  // In percent, of each context and of the network.
+  const int first = network == Network::kNone ? 15 : network == Network::kTrained ? 8 : 12;
+  const int share = network == Network::kNone ? 0 : network == Network::kTrained ? 60 : 20;
   const int sizes[kSets] = {128, 256, 256, 256, 8 * 16};
   for (int s = 0; s < kSets; ++s) {
     weights_[s].assign(static_cast<std::size_t>(sizes[s]) * kMixInputs, 0);
     for (int n = 0; n < sizes[s]; ++n) {
       int32_t* w = weights_[s].data() + n * kMixInputs;
-      for (int i = 0; i < kContexts; ++i) w[i] = kWeightOne * (network ? 8 : 15) / 100;
+      for (int i = 0; i < kContexts; ++i) w[i] = kWeightOne * first / 100;
       w[2 * kContexts + 1] = kWeightOne / 4;
-      w[2 * kContexts + 3] = network ? kWeightOne * 6 / 10 : 0;
+      w[2 * kContexts + 3] = kWeightOne * share / 100;
     }
   }
   final_weights_.assign(256 * kSets, kWeightOne / kSets);
@@ -205,10 +208,10 @@ int ContextMixer::predict(int network) {
     match_bucket_ = 0;
   }
   int confidence = std::min(seen, 15);
-  if (network_) {
+  if (network_ != Network::kNone) {
     x[3] = stretch(network);
     x[4] = (network - 32768) >> 5;
-    confidence = std::clamp((x[3] + 2048) >> 8, 0, 15);
+    if (network_ == Network::kTrained) confidence = std::clamp((x[3] + 2048) >> 8, 0, 15);
   }
   x[5] = 256;
 

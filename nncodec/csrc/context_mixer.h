@@ -90,10 +90,14 @@ struct LaneHistory {
   }
 };
 
+// What stands beside the context models. A trained network is trusted from the first byte, and its
+// confidence chooses weights; one that is learning has to earn its weight.
+enum class Network { kNone, kTrained, kLearning };
+
 class ContextMixer {
  public:
   // `table_bits`: the hash table has 2^table_bits lines of 64 bytes.
-  ContextMixer(const Kernels& kernels, int table_bits, bool network);
+  ContextMixer(const Kernels& kernels, int table_bits, Network network);
 
   // Sets the contexts of the byte at (lane, step) of a part of the block, `symbols`, of which only
   // the bytes coded before are looked at.
@@ -124,7 +128,7 @@ class ContextMixer {
   uint8_t* find(uint32_t hash);
 
   const Kernels& kernels_;
-  const bool network_;
+  const Network network_;
   const int table_bits_;
   ZeroedTable<Line> table_;
   ZeroedTable<int32_t> matches_;  // hash of the last bytes -> position that follows; 0: none

@@ -6,12 +6,19 @@
 
 namespace nncodec {
 
+constexpr int64_t kMaxBlock = int64_t{1} << 30;  // positions fit 32 bits
+
 // A block of `size` bytes is a prefix coded in one lane, then `lanes` contiguous runs that step
 // together; the first ones are a byte longer where the division leaves a rest.
 struct Geometry {
   int64_t size = 0;
   int lanes = 1;
   int64_t prefix = 0;
+
+  bool makes_sense() const {
+    return size >= 0 && size <= kMaxBlock && prefix >= 0 && prefix <= size && lanes >= 1 &&
+           lanes <= std::max<int64_t>(1, size - prefix);
+  }
 };
 
 // One of a block's two parts: the prefix, or its lanes.

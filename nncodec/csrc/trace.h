@@ -76,30 +76,44 @@ struct Trace {
   }
 };
 
-// Watches the coding of one byte by the mixer, and enters it.
+// Watches the coding of one byte by the mixer, and says what it cost.
+class CostOfByte {
+ public:
+  explicit CostOfByte(uint32_t& cost) : cost_(cost) {}
+
+  void begin(const LaneHistory&) {}
+  void bit(int one, int bit) {
+    products_[bits_++ / 4] *= static_cast<uint64_t>(bit ? one : kProbabilityOne - one);
+  }
+  void end() {
+    cost_ = (uint32_t{128} << kCostBits) - log2_fixed(products_[0]) - log2_fixed(products_[1]);
+  }
+
+ private:
+  uint32_t& cost_;
+  std::array<uint64_t, 2> products_{1, 1};  // of the probabilities of four bits each
+  int bits_ = 0;
+};
+
+// The same, and what was expected of it.
 class TracedByte {
  public:
   TracedByte(Trace& trace, const uint8_t* symbols, std::size_t at)
-      : trace_(trace), symbols_(symbols), at_(at) {}
+      : trace_(trace), symbols_(symbols), at_(at), cost_(trace.cost[at]) {}
 
   void begin(const LaneHistory& history) {
     if (history.match < 0) return;
     trace_.expected[at_] = symbols_[history.match];
     trace_.match_length[at_] = static_cast<uint16_t>(history.match_length);
   }
-  void bit(int one, int bit) {
-    products_[bits_++ / 4] *= static_cast<uint64_t>(bit ? one : kProbabilityOne - one);
-  }
-  void end() {
-    trace_.cost[at_] = (uint32_t{128} << kCostBits) - log2_fixed(products_[0]) - log2_fixed(products_[1]);
-  }
+  void bit(int one, int bit) { cost_.bit(one, bit); }
+  void end() { cost_.end(); }
 
  private:
   Trace& trace_;
   const uint8_t* symbols_;
   const std::size_t at_;
-  std::array<uint64_t, 2> products_{1, 1};  // of the probabilities of four bits each
-  int bits_ = 0;
+  CostOfByte cost_;
 };
 
 // Watches nothing.

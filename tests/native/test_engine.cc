@@ -1,6 +1,6 @@
 // The native engine under sanitizers: random models of awkward shapes, every instruction set of this
 // machine, parallel against stepwise, threads, fork, blocks coded by one and decoded by another, with
-// and without context mixing, and by context models alone. No Python: what is wrong here is wrong in
+// and without context mixing, by context models alone, and by counts from outside. No Python: what is wrong here is wrong in
 // C++. AMX runs on emulated tiles where built so.
 #include <algorithm>
 #include <bit>
@@ -16,6 +16,7 @@
 #include "../../nncodec/csrc/delta_coder.h"
 #include "../../nncodec/csrc/engine.h"
 #include "../../nncodec/csrc/field_coder.h"
+#include "../../nncodec/csrc/mixed_coder.h"
 #include "../../nncodec/csrc/range_coder.h"
 #include "../../nncodec/csrc/tensor_coder.h"
 #include "../../nncodec/csrc/trellis_states.h"
@@ -161,6 +162,81 @@ bool blocks_travel(const Model& model) {
   }
   for (int64_t size : {0, 1, 90, 3000}) {
     if (!block_travels({nullptr}, {size, 1, 0}, 10)) return false;
+  }
+  return true;
+}
+
+// Counts that come from outside, in pieces for the encoder and a step at a time for the decoder: the bytes
+// come back, damage does no more than throw, and what makes no sense is refused.
+bool outside_counts_travel(const Geometry& g, Network network) {
+  const std::vector<uint8_t> block = random_block(g.size);
+  std::vector<int32_t> rows;
+  for (int64_t i = 0; i < g.size; ++i) {
+    const int sure = draw(0, 255);
+    for (int s = 0; s < 256; ++s) rows.push_back(s == sure ? (1 << 24) - 255 * 7 : 7);
+  }
+  std::vector<uint8_t> order;  // in which the bytes are coded
+  for (LanePart part : {LanePart{0, g.prefix, 1}, LanePart{g.prefix, g.size - g.prefix, g.lanes}}) {
+    for (int64_t step = 0; step < part.steps(); ++step) {
+      for (int lane = 0; lane < part.active(step); ++lane) {
+        order.push_back(block[static_cast<std::size_t>(part.at(lane, step))]);
+      }
+    }
+  }
+  MixedCoder<Encode> encoder(g, 10, network, "");
+  std::vector<uint32_t> cost(order.size());
+  for (std::size_t at = 0; at < order.size();) {
+    const auto n = std::min(order.size() - at, static_cast<std::size_t>(draw(1, 90)));
+    encoder.code(rows.data() + at * 256, order.data() + at, n, cost.data() + at);
+    at += n;
+  }
+  try {
+    uint8_t symbol = 0;
+    encoder.code(std::vector<int32_t>(256, 1 << 16).data(), &symbol, 1);
+    return false;  // more than the block has
+  } catch (const std::invalid_argument&) {
+  }
+  const std::vector<uint8_t> payload = encoder.finish();
+  double bits = 0;
+  for (uint32_t c : cost) bits += c / 16777216.0;
+  if (static_cast<double>(payload.size()) * 8 > bits + 16) return false;
+  for (const std::string& isa : available_isas()) {
+    MixedCoder<Decode> decoder(g, 10, network, isa, payload.data(), payload.size());
+    std::vector<uint8_t> got(order.size());
+    for (std::size_t at = 0; at < got.size(); ++at) decoder.code(rows.data() + at * 256, &got[at], 1);
+    decoder.finish();
+    if (got != order) return false;
+  }
+  std::vector<uint8_t> broken = payload;
+  broken[static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1))] ^= 64;
+  broken.resize(broken.size() - static_cast<std::size_t>(draw(0, static_cast<int>(broken.size()) - 1)));
+  try {
+    MixedCoder<Decode> decoder(g, 10, network, "", broken.data(), broken.size());
+    std::vector<uint8_t> got(order.size());
+    decoder.code(rows.data(), got.data(), got.size());
+    decoder.finish();
+  } catch (const PayloadError&) {
+  }
+  return true;
+}
+
+bool bad_outside_counts_are_refused() {
+  std::vector<int32_t> rows(512, 1 << 16);
+  rows[300] = 0;
+  MixedCoder<Encode> encoder({9, 2, 1}, 10, Network::kLearning, "portable");
+  uint8_t symbols[2] = {1, 2};
+  try {
+    encoder.code(rows.data(), symbols, 2);
+    return false;
+  } catch (const std::invalid_argument&) {
+  }
+  if (encoder.done() != 0) return false;
+  for (const Geometry& g : {Geometry{-1, 1, 0}, Geometry{4, 5, 0}, Geometry{4, 0, 0}, Geometry{4, 1, 5}}) {
+    try {
+      MixedCoder<Encode> none(g, 10, Network::kTrained, "portable");
+      return false;
+    } catch (const std::invalid_argument&) {
+    }
   }
   return true;
 }
@@ -374,6 +450,13 @@ int main(int argc, char** argv) {
       random_model(30, 2, 1, 6, 50, {1, 33}, {2, 8, 1}),  // nothing is a multiple of 4 or 16
       random_model(64, 1, 3, 10, 70, {70}),
   };
+  for (const Geometry& g : {Geometry{0, 1, 0}, Geometry{1, 1, 1}, Geometry{700, 1, 0}, Geometry{500, 64, 13},
+                            Geometry{131, 7, 0}}) {
+    for (Network network : {Network::kTrained, Network::kLearning}) {
+      if (!outside_counts_travel(g, network)) return std::puts("counts from outside do not travel"), 1;
+    }
+  }
+  if (!bad_outside_counts_are_refused()) return std::puts("bad counts are taken"), 1;
   if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
   if (!fields_travel()) return std::puts("fields do not travel"), 1;
   if (!deltas_travel()) return std::puts("deltas do not travel"), 1;
