@@ -283,8 +283,8 @@ class ContextMixer:
         self.history_maps = [[AdaptiveBit(p) for p in first] for _ in range(CONTEXTS)]
         self.order0 = [AdaptiveBit() for _ in range(256)]
         self.match_map = [AdaptiveBit(60000) for _ in range(256)]
-        each, share = ((12, 20) if learning else (8, 60)) if network else (15, 0)  # percent
-        weights = [WEIGHT_ONE * each // 100] * CONTEXTS + [0] * CONTEXTS
+        context, share = ((12, 20) if learning else (8, 60)) if network else (15, 0)  # percent
+        weights = [WEIGHT_ONE * context // 100] * CONTEXTS + [0] * CONTEXTS
         weights += [0, WEIGHT_ONE // 4, 0, WEIGHT_ONE * share // 100, 0, 0]
         self.weights = [[list(weights) for _ in range(n)] for n in SET_SIZES]
         self.final_weights = [[WEIGHT_ONE // SETS] * SETS for _ in range(256)]

@@ -18,7 +18,7 @@ from nncodec.files import sha256
 from nncodec.lm.online import online_code_length
 from nncodec.lm.online_plan import plan_for
 
-SETTINGS = Settings(threads=1)
+SETTINGS = Settings(threads=2)
 
 
 @pytest.mark.parametrize(

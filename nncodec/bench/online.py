@@ -37,7 +37,7 @@ class OnlineCodec:
     network_alone: bool
     seed: int
     parameters: int  # at most so many, tables of n-grams not counted
-    used_threads: int
+    threads: str = "1"  # more would change sums of floats, and with them the length
     archives: bool = False
 
     @property
@@ -49,10 +49,6 @@ class OnlineCodec:
             *([f"parameters={self.parameters}"] if self.parameters != DEFAULT_PARAMETERS else []),
         ]
         return ":".join(parts)
-
-    @property
-    def threads(self) -> str:
-        return str(self.used_threads)
 
     def probe(self) -> Probe:
         if importlib.util.find_spec("torch") is None:
@@ -66,11 +62,10 @@ class OnlineCodec:
             "network_alone": self.network_alone,
             "seed": self.seed,
             "parameters": self.parameters,
-            "threads": self.used_threads,
         }
 
 
-def parse(options: str, settings: Settings) -> OnlineCodec:
+def parse(options: str, _settings: Settings) -> OnlineCodec:
     """``[network][:seed=N][:parameters=N]``, in any order. Raises BenchError."""
     alone, chosen = False, {"seed": 0, "parameters": DEFAULT_PARAMETERS}
     for word in options.split(":") if options else ():
@@ -86,7 +81,7 @@ def parse(options: str, settings: Settings) -> OnlineCodec:
         raise BenchError(
             f"online:{options}: parameters must lie in {LEAST_PARAMETERS}..{MOST_PARAMETERS}"
         )
-    return OnlineCodec(alone, chosen["seed"], parameters, settings.cores)
+    return OnlineCodec(alone, chosen["seed"], parameters)
 
 
 def open_run(job: Job) -> InMemory:
@@ -96,7 +91,7 @@ def open_run(job: Job) -> InMemory:
 
     from nncodec.lm.online import online_code_length
 
-    torch.set_num_threads(job["threads"])
+    torch.set_num_threads(1)
 
     def code_length(data: bytes) -> float:
         plan = plan_for(len(data), job["seed"], job["parameters"], job["network_alone"])
