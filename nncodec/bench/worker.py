@@ -47,16 +47,20 @@ class CodecFailed(Exception):
 def main() -> None:
     job: Job = json.loads(sys.argv[1])
     os.chdir(job["folder"])
+    gone = threading.Event()
     try:
         module = importlib.import_module(job["module"])
         run: Run = module.open_run(job)
-        threading.Thread(target=end_with_parent, args=(run,), daemon=True).start()
+        watcher = threading.Thread(target=end_with_parent, args=(run, gone), daemon=True)
+        watcher.start()
         seconds = repeat(run, job)
         result = {"seconds": seconds, "peak_bytes": peak_bytes(), **run.finish()}
     except CodecFailed as error:
         result = {"error": str(error)}
     except Exception as error:  # whatever a codec may raise: it is the row's detail
         result = {"error": f"{type(error).__name__}: {error}"}
+    if gone.is_set():  # what was started has been stopped; the watcher ends this process
+        watcher.join()
     with open(RESULT_FILE, "w") as file:
         json.dump(result, file)
 
@@ -109,9 +113,10 @@ class InMemory:
         pass
 
 
-def end_with_parent(run: Run) -> None:
+def end_with_parent(run: Run, gone: threading.Event) -> None:
     while os.read(0, 1):
         pass
+    gone.set()
     run.stop()
     import shutil  # only now, as it is memory
 
