@@ -95,3 +95,49 @@ def save_tokenizer(folder: Path, tokenizer: Tokenizer, config: dict[str, Any]) -
     shape = {"vocab_size": tokenizer.get_vocab_size() + 3, "bos_token_id": 1}  # padded, as many are
     (folder / "config.json").write_text(json.dumps({**shape, **config}))
     return folder
+
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "max_position_embeddings": 64, "bos_token_id": 1,
+}  # fmt: skip
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": {**SMALL, "num_key_value_heads": 2},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "bos_token_id": 1},
+    "qwen2": {**SMALL, "num_key_value_heads": 1},
+    "qwen3": {**SMALL, "num_key_value_heads": 1, "head_dim": 16},
+    "gpt_neox": SMALL,
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "bos_token_id": 1},
+    "rwkv": {
+        "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 1
+    },
+}  # fmt: skip
+
+
+def save_model(folder: Path, kind: str, tokenizer: Tokenizer, fit: int = 0) -> Path:
+    """A tiny model of an architecture, with random weights or after ``fit`` steps on the text."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    size = tokenizer.get_vocab_size() + 3
+    config = AutoConfig.for_model(kind, vocab_size=size, **CONFIGS[kind])
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = AutoModelForCausalLM.from_config(config)
+        if not fit:  # as sure of itself as a trained one
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    torch.nn.init.normal_(parameter, std=0.3)
+        ids = torch.tensor(tokenizer.encode(TEXT.decode()).ids)
+        adam = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(fit):
+            starts = torch.randint(0, len(ids) - 63, (6,))
+            starts[0] = 0
+            tokens = torch.stack([torch.cat((ids[:1] * 0 + 1, ids[at : at + 63])) for at in starts])
+            loss = model(input_ids=tokens, labels=tokens).loss
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

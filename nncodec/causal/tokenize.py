@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.causal.extras import need
+from nncodec.causal.payload import Fields
 from nncodec.causal.vocabulary import TOKENIZER_FILE, TokenTable, marks_spaces, read_json
 from nncodec.container import varint
 from nncodec.errors import CorruptDataError, InvalidModelError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PIECE = 1 << 16  # characters that the tokenizer gets at once
+MOST_TOKENS = 1 << 30
 SPELLED = 4  # bytes; an escape costs about as much as so many improbable tokens
 ISLAND = 12  # bytes of text between escapes that are not worth ending one
 NO_TEXT = re.compile("[\udc80-\udcff\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+")  # escaped bytes, controls
@@ -218,27 +220,10 @@ def read_side(side: bytes) -> Iterator[tuple[int, bytes]]:
     """Tokens before each escape, since the last one, and its bytes. Raises CorruptDataError."""
     if not side:
         return
-    at = 0
-
-    def number() -> int:
-        nonlocal at
-        value = 0
-        for shift in range(0, 35, 7):
-            if at == len(side):
-                break
-            byte = side[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise CorruptDataError("a block is damaged: the side stream ends early")
-
-    count = number()
-    if count > len(side):
-        raise CorruptDataError(f"a block is damaged: {count} escapes in {len(side)} bytes")
-    places = [(number(), number()) for _ in range(count)]
-    if sum(length for _, length in places) != len(side) - at:
-        raise CorruptDataError("a block is damaged: escapes of other lengths than their bytes")
+    fields = Fields(side)
+    count = fields.number(len(side))
+    places = [(fields.number(MOST_TOKENS), fields.number(len(side))) for _ in range(count)]
     for before, length in places:
-        yield before, side[at : at + length]
-        at += length
+        yield before, fields.take(length)
+    if fields.rest():
+        raise CorruptDataError("a block is damaged: bytes behind the last escape")
