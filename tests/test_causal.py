@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import asdict, replace
@@ -32,6 +33,7 @@ from nncodec.causal.options import CausalOptions
 from nncodec.causal.predictor import CausalModel, Settings
 from nncodec.causal.tokenize import load_tokenizer, tokenize
 from nncodec.cli.app import app
+from nncodec.codec import decompress_stream
 from nncodec.container import Frame, Kind, read_frames
 from nncodec.errors import (
     CorruptDataError,
@@ -147,10 +149,12 @@ def test_what_an_archive_says(archive: bytes, folder: Path) -> None:
 
 def test_levels_and_options_set_lanes(folder: Path, model: CausalModel) -> None:
     codec = CausalCodec(model, 6)
-    assert codec.geometry(255) == Geometry(1, 0)
+    assert codec.geometry(2047) == Geometry(1, 0)
+    assert codec.geometry(2048) == Geometry(2, 64)
     assert codec.geometry(1 << 20).lanes == 32
     assert CausalCodec(model, 9).geometry(1 << 20).lanes == 1
     assert CausalCodec(model, 6, lanes=5).geometry(1 << 20).lanes == 4
+    assert CausalCodec(model, 6, lanes=8).geometry(15).lanes == 4
     packed = nncodec.compress(
         TEXT * 6, model=str(folder), threads=1, options=CausalOptions(lanes=2, context=32)
     )
@@ -176,8 +180,6 @@ def test_several_blocks_and_frames(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def read_frames_of(archive: bytes) -> list[Frame]:
-    import io
-
     return read_frames(io.BytesIO(archive))
 
 
@@ -401,12 +403,62 @@ def test_progress_is_the_files_bytes(model: CausalModel) -> None:
         assert packed
 
 
+def test_a_loaded_codec_decodes_its_own(folder: Path) -> None:
+    """As benchmarks do; and it too compares environments."""
+    codec = api.load_codec(6, str(folder), 1)
+
+    def decompress(archive: bytes) -> bytes:
+        out = io.BytesIO()
+        decompress_stream(io.BytesIO(archive), out, lambda _id: codec.coder)
+        return out.getvalue()
+
+    packed = codec.compress(np.frombuffer(TEXT, np.uint8))
+    assert decompress(packed) == TEXT
+    with pytest.raises(EnvironmentMismatchError, match=r"torch 2\.0 there"):
+        decompress(in_another(packed, torch="2.0"))
+
+
+def test_memory_bounds_lanes(model: CausalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nncodec.causal import memory
+
+    monkeypatch.setattr(memory, "free_bytes", lambda _model: 11 * memory.lane_bytes(model))
+    assert CausalCodec(model, 6).geometry(1 << 20).lanes == 4
+    monkeypatch.setattr(memory, "free_bytes", lambda _model: 0)
+    assert CausalCodec(model, 6).geometry(1 << 20).lanes == 1
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_lane_bytes_hold_what_is_kept(kind: str, tmp_path: Path) -> None:
+    """At least keys and values, or the state, that a lane has when its context is full."""
+    from nncodec.causal.memory import free_bytes, lane_bytes
+
+    folder = save_model(tmp_path / kind, kind, byte_level())
+    model = CausalModel(CausalFolder(folder), Settings(threads=1))
+    with model.running():
+        session = model.start(1, np.zeros(0, np.int32))
+        for _ in range(62):
+            session.take(np.array([5], np.int32))
+    assert 0 < tensor_bytes(session.carried) <= lane_bytes(model) < 1 << 22
+    assert free_bytes(model) > 1 << 22
+
+
+def tensor_bytes(value: object, seen: set[int] | None = None) -> int:
+    """Of all tensors in lists and objects, each once."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(tensor_bytes(inner, seen) for inner in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(tensor_bytes(inner, seen) for inner in value)
+    return tensor_bytes(vars(value), seen) if hasattr(value, "__dict__") else 0
+
+
 def test_a_model_of_another_kind(archive: bytes, folder: Path) -> None:
     """Blocks of tokens are not for our byte models, nor the other way round."""
-    import io
-
-    from nncodec.codec import decompress_stream
-
     (frame,) = read_frames_of(archive)
     plain = replace(frame, environment=None)
     packed = plain.pack() + archive[len(frame.pack()) :]

@@ -32,8 +32,18 @@ from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Progress, no_progress
 from nncodec.levels import LEVELS
 
-LANES = {1: 128, 2: 128, 3: 64, 4: 64, 5: 32, 6: 32, 7: 16, 8: 8, 9: 1}  # by level, at most
-LANE_TOKENS = 256  # shorter lanes lose more at their starts than they gain in speed
+# By level: lanes at most, and tokens a lane at least. Each lane begins knowing only the prefix.
+LANES = {
+    1: (128, 256),
+    2: (128, 256),
+    3: (64, 256),
+    4: (64, 512),
+    5: (32, 512),
+    6: (32, 1024),
+    7: (16, 2048),
+    8: (8, 4096),
+    9: (1, 1),
+}
 PREFIX_TOKENS = 64
 MOST_ESCAPED_PCT = 50  # of a block's bytes: else it is hardly text
 TIMED_STEPS = 4  # after as many the time that is left can be told
@@ -48,6 +58,11 @@ class TokenCoder:
     def __init__(self, model: CausalModel) -> None:
         self.model = model
         self.widths = np.array([len(token or b"") for token in model.table.bytes_of], np.int64)
+
+    def within(self, environment: bytes) -> TokenCoder:
+        """Itself, if that is its own. Raises EnvironmentMismatchError."""
+        Environment.parse(environment).check(self.model.environment)
+        return self
 
     def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
         """A payload of (n,) ``data``; ``geometry`` counts tokens."""
@@ -140,7 +155,10 @@ class CausalCodec(Codec):
         )
         bits = max(plan.table_bits, DEFAULT_TABLE_BITS)
         self.alone = Codec(NativeContexts(), None, 1, bits)  # for all that is not text
-        self.most_lanes = min(lanes or LANES[level], model.most_lanes)
+        most, self.lane_tokens = LANES[level]
+        if lanes:  # as many as were asked for, if there is a token for each
+            most, self.lane_tokens = lanes, 2
+        self.most_lanes = min(most, model.most_lanes)
         self.tokenizer = load_tokenizer(model.folder.path)
         self.environment = model.environment.pack()
 
@@ -186,9 +204,9 @@ class CausalCodec(Codec):
         """A power of two of lanes, as many as are worth while and fit into memory."""
         lanes = 1
         most = min(self.most_lanes, lanes_that_fit(self.tokens.model))
-        while 2 * lanes <= most and 2 * lanes * LANE_TOKENS <= count:
+        while 2 * lanes <= most and 2 * lanes * self.lane_tokens <= count:
             lanes *= 2
-        return Geometry(lanes, PREFIX_TOKENS if lanes > 1 else 0)
+        return Geometry(lanes, min(PREFIX_TOKENS, count // 8) if lanes > 1 else 0)
 
 
 class Watch:
