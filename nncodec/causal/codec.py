@@ -233,9 +233,10 @@ class Watch:
             seconds = (time.monotonic() - self.began) / TIMED_STEPS * self.steps
             if seconds >= LONG:
                 what = "coding and checking" if self.passes > 1 else "coding"
+                lanes = "one lane" if self.lanes == 1 else f"{self.lanes} lanes"
                 self.codec.notify(
-                    f"{what} will take about {duration(seconds)} ({self.lanes} lanes; a lower "
-                    "level takes more lanes, -1 without a model takes seconds)"
+                    f"{what} will take about {duration(seconds)} in {lanes}; a lower level takes "
+                    "more lanes where there is text for them, and without -m it takes seconds"
                 )
 
 

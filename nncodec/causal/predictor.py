@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 CONTEXT = 2048  # tokens at most, unless asked for: more costs time and memory and gains little
 CARRIES = ("cache", "past_key_values", "cache_params", "state")  # what steps hand on, by release
+ONE_THREAD = 1 << 25  # bytes of weights, up to which more threads wait for each other
 ONE_LANE = "state"  # RWKV's step adds the states of all lanes to each: seen in transformers 5.24
 
 
@@ -56,6 +58,7 @@ class CausalModel:
         """Raises InvalidModelError, MissingPackageError, NNCodecError for a device that is none."""
         self.folder, self.table = folder, folder.table
         self.torch = need("torch")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else its sums may vary
         self.settings = chosen(settings, folder)
         self.device, self.dtype = str(self.settings.device), str(self.settings.dtype)
         self.threads = self.settings.threads or 1
@@ -200,7 +203,9 @@ def chosen(settings: Settings, folder: CausalFolder) -> Settings:
     dtype = settings.dtype or own
     if dtype not in DTYPES:
         raise NNCodecError(f"no dtype {dtype!r}: give one of {', '.join(DTYPES)}")
-    return Settings(dtype, device, settings.threads or usable_cores(), settings.context)
+    size = sum(path.stat().st_size for path in folder.files)
+    threads = settings.threads or (usable_cores() if size > ONE_THREAD else 1)
+    return Settings(dtype, device, threads, settings.context)
 
 
 def describe(settings: Settings, context: int) -> Environment:
