@@ -91,6 +91,8 @@ class Ablator:
     """Measures a level's codec. Raises NNCodecError if it is one without a network."""
 
     def __init__(self, codec: Codec) -> None:
+        if getattr(codec.coder, "of_tokens", False):
+            raise NNCodecError("models of tokens cannot be ablated: give one of nncodec's own")
         if codec.model_id is None or codec.contexts is None:
             raise NNCodecError("there is no network to ablate: take level 2 or more, or a model")
         self.codec = copy(codec)

@@ -5,36 +5,59 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from nncodec import modelstore
 from nncodec._core import ByteStore
+from nncodec.causal.environment import Environment
+from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import VERSION, read_frames
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
-from nncodec.errors import NNCodecError
+from nncodec.errors import ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
 from nncodec.memory import View
 from nncodec.tensors.base import Base
 
+if TYPE_CHECKING:
+    from nncodec.causal.folder import CausalFolder
+
 Buffer = bytes | bytearray | memoryview
+
+
+def print_nothing(_text: str) -> None:
+    """The default: long runs are not announced."""
 
 
 @lru_cache(maxsize=4)
 def load_codec(
-    level: int = DEFAULT_LEVEL, model: str | None = None, threads: int | None = None
+    level: int = DEFAULT_LEVEL,
+    model: str | None = None,
+    threads: int | None = None,
+    options: CausalOptions = DEFAULT,
+    notify: Callable[[str], object] = print_nothing,
 ) -> Codec:
     """The codec of a level, with its own model or the one of a name or folder; loaded once.
 
-    Raises NNCodecError for a level that does not exist, ModelNotFoundError, InvalidModelError.
+    ``options`` are for somebody else's causal language model, which ``notify`` hears of when it
+    will take long. Raises NNCodecError for a level that does not exist, ModelNotFoundError,
+    InvalidModelError.
     """
     if level not in LEVELS:
         raise NNCodecError(f"no level {level}: choose one of {min(LEVELS)} to {max(LEVELS)}")
+    if model is not None and (folder := causal_folder(model, download=True)):
+        return causal_codec(folder, level, threads, options, notify)
+    if options != DEFAULT:
+        raise NNCodecError(
+            "dtype, device, lanes, context and verify are for a causal language model of somebody "
+            "else's: give its folder with -m"
+        )
     plan = LEVELS[level]
     name = model or plan.model
     if name is None:
@@ -54,12 +77,60 @@ def load_codec(
     return Codec(engine, weights.model_id, *bounds, threads=cores, tensors=plan.tensors)
 
 
+def causal_folder(name: str, download: bool = False) -> CausalFolder | None:
+    """A causal language model that is not ours, if a name means one."""
+    if any(installed.name == name for installed in modelstore.installed()):
+        return None
+    from nncodec.causal.find import find_folder
+
+    return find_folder(name, download)
+
+
+def causal_codec(
+    folder: CausalFolder,
+    level: int,
+    threads: int | None,
+    options: CausalOptions,
+    notify: Callable[[str], object],
+) -> Codec:
+    from nncodec.causal.codec import CausalCodec, load_model
+    from nncodec.causal.predictor import Settings
+
+    settings = Settings(options.dtype, options.device, threads, options.context)
+    loaded = load_model(folder, settings)
+    return CausalCodec(loaded, level, options.verify, options.lanes, notify)
+
+
 @lru_cache(maxsize=4)
-def load_coder(model_id: bytes | None, threads: int | None = None) -> Coder:
-    """The engine that an archive names, or the context models if none; loaded once a process."""
+def load_coder(
+    model_id: bytes | None,
+    threads: int | None = None,
+    model: str | None = None,
+    options: CausalOptions = DEFAULT,
+) -> Coder:
+    """The engine that an archive names, or the context models if none; loaded once a process.
+
+    It is looked for among what is installed, and before that in ``model``, a name or a folder.
+    """
     if model_id is None:
         return NativeContexts()
-    return NativeEngine(modelstore.find_by_id(model_id), threads)
+    folder = causal_folder(model) if model is not None else None
+    if folder is None and model is not None:
+        own = load_codec(model=model, threads=threads)
+        if own.model_id == model_id:
+            return own.coder
+    if folder is None or folder.model_id != model_id:
+        try:
+            return NativeEngine(modelstore.find_by_id(model_id), threads)
+        except ModelNotFoundError:
+            from nncodec.causal.find import find_by_id
+
+            folder = find_by_id(model_id)
+            if folder is None:
+                raise
+    from nncodec.causal.codec import FloatModel
+
+    return FloatModel(folder, threads, options.any_environment)
 
 
 def _forget_engines() -> None:
@@ -79,17 +150,19 @@ def compress(
     model: str | None = None,
     threads: int | None = None,
     base: Buffer | None = None,
+    options: CausalOptions = DEFAULT,
 ) -> bytes:
     """Compress any buffer of bytes.
 
     ``level`` is 1 (fastest: context models alone) to 9 (smallest); ``model``, a name or a folder's
     path, takes the place of the level's own. The result never depends on ``threads``. ``base`` is a
     file of tensors whose numbers are near those of ``data``, such as the model that was fine-tuned;
-    decompression then needs it, too (docs/weights-delta.md). Raises
-    NNCodecError for an unknown level, ModelNotFoundError, InvalidModelError.
+    decompression then needs it, too (docs/weights-delta.md). A ``model`` may be the folder of any
+    causal language model, which ``options`` are for (docs/causal-lm.md): its archives decode where
+    they were made. Raises NNCodecError for an unknown level, ModelNotFoundError, InvalidModelError.
     """
     array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
-    return load_codec(level, model, threads).compress(array, base=base_of(base))
+    return load_codec(level, model, threads, options).compress(array, base=base_of(base))
 
 
 def base_of(data: Buffer | None) -> Base | None:
@@ -104,20 +177,23 @@ def decompress(
     max_output_size: int | None = None,
     threads: int | None = None,
     base: Buffer | None = None,
+    model: str | None = None,
+    options: CausalOptions = DEFAULT,
 ) -> bytes:
     """The bytes that ``compress`` was given; concatenated archives give concatenated bytes.
 
     ``max_output_size`` refuses archives that promise more, before anything is decoded. ``base`` is
-    what ``compress`` was given as such. Raises CorruptDataError, TruncatedError,
-    UnsupportedVersionError, ModelNotFoundError, BaseFileError for a base that is missing or another
-    one, and NNCodecError if the limit is exceeded.
+    what ``compress`` was given as such. ``model`` is where to look for the model besides what is
+    installed. Raises CorruptDataError, TruncatedError, UnsupportedVersionError,
+    ModelNotFoundError, EnvironmentMismatchError, BaseFileError for a base that is missing or
+    another one, and NNCodecError if the limit is exceeded.
     """
     archive = memoryview(data).cast("B")
     sink = ByteStore(2 * len(archive))
     decompress_stream(
         View(archive),
         sink,
-        lambda model_id: load_coder(model_id, threads),
+        lambda model_id: load_coder(model_id, threads, model, options),
         max_output_size=max_output_size,
         threads=threads or usable_cores(),
         base=base_of(base),
@@ -134,6 +210,8 @@ class ArchiveInfo:
     blocks: dict[str, int]  # number of blocks by kind, and transform if there is one
     models: list[str]  # ids in hex
     bases: list[str]  # first bytes of their SHA-256, in hex
+    portable: bool  # whether it decodes on any machine
+    environments: list[dict[str, Any]]  # of float arithmetic, in which alone it decodes otherwise
     uncompressed_size: int
     compressed_size: int
 
@@ -164,6 +242,11 @@ def read_info(source: BinaryIO) -> ArchiveInfo:
         blocks=dict(Counter(block.name for block in blocks)),
         models=sorted({frame.model_id.hex() for frame in frames if frame.model_id}),
         bases=sorted({frame.base_id.hex() for frame in frames if frame.base_id}),
+        portable=not any(frame.environment for frame in frames),
+        environments=[
+            asdict(Environment.parse(packed))
+            for packed in sorted({frame.environment for frame in frames if frame.environment})
+        ],
         uncompressed_size=sum(frame.total for frame in frames),
         compressed_size=source.tell(),
     )

@@ -44,7 +44,7 @@ from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
-from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.lanes import Coder, FloatCoder, Progress, no_progress
 from nncodec.memory import Payload, Sink, Source, executor
 from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.chunks import Part, plan
@@ -71,6 +71,8 @@ class Codec:
     ``lanes`` and ``table_bits`` bound the geometry of blocks; 0 bits: the network's counts are
     coded as they are. ``tensors`` is "max" (small) or "fast".
     """
+
+    environment: bytes | None = None  # of float arithmetic, which blocks of tokens may depend on
 
     def __init__(
         self,
@@ -176,7 +178,11 @@ class Codec:
         coded = any(row.kind in WITH_MODEL for row in rows)
         block_size = min(BLOCK_SIZE, len(data))
         model_id = self.model_id if coded else None
-        frame = Frame(len(data), block_size, tuple(rows), model_id, base_id)
+        tokens = any(row.kind == Kind.TOKENS for row in rows)
+        environment = self.environment if tokens else None
+        frame = Frame(
+            len(data), block_size, tuple(rows), model_id, base_id, environment=environment
+        )
         return Coded(frame, tuple(payloads))
 
     def compress_stream(
@@ -329,7 +335,8 @@ def decompress_stream(
     after an error. As many chunks of tensors as ``threads`` are decoded side by side. ``base`` is
     what deltas were made against. Raises CorruptDataError, TruncatedError,
     UnsupportedVersionError, BaseFileError before anything of a frame that names a base is decoded,
-    or what ``find_coder`` does.
+    EnvironmentMismatchError before anything of a frame of float arithmetic is, or what
+    ``find_coder`` does.
     """
     read = written = 0
     with executor(threads) as pool:
@@ -355,6 +362,8 @@ def decompress_stream(
                 check_base(frame.base_id, base)
             read += frame.header_size
             coder = find_coder(frame.model_id) if frame.model_id else None
+            if frame.environment is not None:
+                coder = within(frame.environment, coder)
             for row in frame.blocks:
                 payload = read_exactly(source, row.payload_size, "a block")
                 read, written = read + len(payload), written + row.size
@@ -375,6 +384,13 @@ def decompress_stream(
                 sink.write(decode_block(row, payload, own, progress))
         write(most=0)
     return read, written
+
+
+def within(environment: bytes, coder: Coder | None) -> Coder:
+    """A float model's coder in an archive's environment. Raises EnvironmentMismatchError."""
+    if not isinstance(coder, FloatCoder):
+        raise CorruptDataError("frame header: an environment for a model that needs none")
+    return coder.within(environment)
 
 
 def decode_in_place(
@@ -417,6 +433,8 @@ def decode_block(
     else:
         if coder is None:
             raise CorruptDataError("a coded block names no model")
+        if (row.kind == Kind.TOKENS) != getattr(coder, "of_tokens", False):
+            raise CorruptDataError(f"a {row.kind.name} block names a model of another kind")
         try:
             data = coder.decode(bytes(payload), row.coded_size, row.geometry, progress)
         except PayloadError as error:

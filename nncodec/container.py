@@ -4,16 +4,18 @@ An archive is one or more frames, one after the other. A frame is a header, a bl
 payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB128, at most 9 bytes.
 
     frame   = magic[4] version[1] flags[1] model_id[16 if flags bit 0] base_id[16 if flags bit 1]
+              (flags bit 4 only: varint size, environment[size])
               varint total  varint block_size  block[ceil(total / block_size)]
               header_checksum[4]  payloads
     block   = kind[1] varint payload_size  checksum[8]
-              (coded and mixed only: varint lanes, varint prefix)
-              (mixed and contexts only: varint table_bits)
+              (coded, mixed and tokens only: varint lanes, varint prefix)
+              (mixed, contexts and tokens only: varint table_bits)
               (transformed only: varint coded_size)
               (tensors, fields and delta only: varint items, then for each: dtype[1] role[1]
               varint rows, varint cols, and of delta mode[1] varint offset)
 
-Flags bit 2 says that another frame of the same file follows, bit 3 that one came before.
+Flags bit 2 says that another frame of the same file follows, bit 3 that one came before. The
+environment is that of the float arithmetic that tokens were predicted by, and alone decode by.
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
 bits of ``kind`` are the kind, the high ones the transform that the bytes went through before they
@@ -46,10 +48,11 @@ from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
 VERSION = 0
-FLAG_MODEL, FLAG_BASE, FLAG_MORE, FLAG_CONTINUES = 1, 2, 4, 8
-FLAGS = FLAG_MODEL | FLAG_BASE | FLAG_MORE | FLAG_CONTINUES
+FLAG_MODEL, FLAG_BASE, FLAG_MORE, FLAG_CONTINUES, FLAG_ENVIRONMENT = 1, 2, 4, 8, 16
+FLAGS = FLAG_MODEL | FLAG_BASE | FLAG_MORE | FLAG_CONTINUES | FLAG_ENVIRONMENT
 MODEL_ID_BYTES = BASE_ID_BYTES = 16
 MAX_TOTAL = (1 << 63) - 1
+MAX_ENVIRONMENT = 1 << 12
 
 
 class Kind(IntEnum):
@@ -63,10 +66,11 @@ class Kind(IntEnum):
     TENSORS = 5  # numbers of tensors, predicted from their neighbours and scales
     FIELDS = 6  # numbers of tensors, cut into fields with frequency tables
     DELTA = 7  # numbers of tensors, predicted from those of a base
+    TOKENS = 8  # text, token by token, by a causal language model
 
 
-WITH_MODEL = (Kind.CODED, Kind.MIXED)
-WITH_TABLE = (Kind.MIXED, Kind.CONTEXTS)
+WITH_MODEL = (Kind.CODED, Kind.MIXED, Kind.TOKENS)
+WITH_TABLE = (Kind.MIXED, Kind.CONTEXTS, Kind.TOKENS)
 WITH_ITEMS = (Kind.TENSORS, Kind.FIELDS)
 WITH_TRANSFORM = (Kind.CODED, Kind.MIXED, Kind.CONTEXTS)
 NO_GEOMETRY = Geometry()  # of the kinds that have none
@@ -104,7 +108,8 @@ class Block:
 class Frame:
     """A frame's header and block table. ``model_id`` is None when no block is coded, ``base_id``
     only if no block is a delta. What was compressed as one goes on in another frame if ``more``,
-    and began in one before it if ``continues``."""
+    and began in one before it if ``continues``. With an ``environment`` its blocks of tokens were
+    predicted by float arithmetic, and decode in that environment only."""
 
     total: int
     block_size: int
@@ -114,6 +119,7 @@ class Frame:
     more: bool = False
     continues: bool = False
     header_size: int = field(default=0, compare=False)  # in bytes, of a frame that was read
+    environment: bytes | None = None
 
     @property
     def payload_size(self) -> int:
@@ -123,7 +129,10 @@ class Frame:
         out = bytearray(MAGIC)
         flags = (FLAG_MODEL if self.model_id else 0) | (FLAG_BASE if self.base_id else 0)
         flags |= FLAG_MORE * self.more | FLAG_CONTINUES * self.continues
+        flags |= FLAG_ENVIRONMENT if self.environment else 0
         out += bytes((VERSION, flags)) + (self.model_id or b"") + (self.base_id or b"")
+        if self.environment:
+            out += varint(len(self.environment)) + self.environment
         out += varint(self.total) + varint(self.block_size)
         for block in self.blocks:
             out += bytes((block.kind | block.transform << 4,)) + varint(block.payload_size)
@@ -248,6 +257,9 @@ def read_frame(source: Source, first: bool = True) -> Frame | None:
         raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
     model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
     base_id = reader.take(BASE_ID_BYTES) if flags & FLAG_BASE else None
+    environment = None
+    if flags & FLAG_ENVIRONMENT:
+        environment = reader.take(reader.varint("environment's length", MAX_ENVIRONMENT))
     total = reader.varint("total length", MAX_TOTAL)
     block_size = reader.varint("block size", BLOCK_SIZE)
     if (total == 0) != (block_size == 0):
@@ -264,8 +276,13 @@ def read_frame(source: Source, first: bool = True) -> Frame | None:
         raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
     if base_id is None and any(block.kind == Kind.DELTA for block in blocks):
         raise CorruptDataError("frame header: a delta names no base")
+    if environment is not None and not (
+        environment and any(block.kind == Kind.TOKENS for block in blocks)
+    ):
+        raise CorruptDataError("frame header: an environment of nothing")
     links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
-    return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, len(reader.seen))
+    sizes = (len(reader.seen), environment)
+    return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, *sizes)
 
 
 def read_block(reader: HeaderReader, size: int) -> Block:
@@ -301,7 +318,7 @@ def read_block(reader: HeaderReader, size: int) -> Block:
     if kind in WITH_MODEL:
         check_lanes(geometry, coded_size)
     if kind in WITH_TABLE:
-        check_table(geometry, coded_size)
+        check_table(geometry, coded_size, kind)
     transformed_size = coded_size if transform else 0
     items = read_items(reader, size, kind) if kind in WITH_ITEMS else ()
     deltas = read_deltas(reader, size) if kind == Kind.DELTA else ()
@@ -373,8 +390,10 @@ def check_lanes(geometry: Geometry, coded_size: int) -> None:
         raise CorruptDataError(f"block table: {lanes} lanes for {left} bytes")
 
 
-def check_table(geometry: Geometry, coded_size: int) -> None:
+def check_table(geometry: Geometry, coded_size: int, kind: Kind) -> None:
     bits, most = geometry.table_bits, needed_table_bits(coded_size)
+    if bits == 0 and kind == Kind.TOKENS:  # as they come, without context models
+        return
     if bits < MIN_TABLE_BITS:
         raise CorruptDataError(f"block table: a table of {bits} bits is too small")
     if bits > most:

@@ -27,6 +27,10 @@ class InvalidModelError(NNCodecError):
     """A model folder exists but cannot be used: wrong shapes, NaN, or fields out of range."""
 
 
+class EnvironmentMismatchError(NNCodecError):
+    """A float archive was made with other software, hardware or settings than are here."""
+
+
 class HubError(NNCodecError):
     """The Hugging Face hub did not give or take what was asked for."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,14 @@ class Coder(Protocol):
 
     def decode(self, payload: bytes, size: int, geometry: Geometry, progress: Progress) -> bytes:
         """Inverse of ``encode``. Raises PayloadError if the payload is found damaged."""
+
+
+@runtime_checkable
+class FloatCoder(Protocol):
+    """A model of float arithmetic: a coder only in the environment that an archive names."""
+
+    def within(self, environment: bytes) -> Coder:
+        """Raises EnvironmentMismatchError if it is not this machine's."""
 
 
 class Engine(Coder, Protocol):

@@ -107,5 +107,5 @@ def find_by_id(model_id: bytes) -> EngineModel:
     raise ModelNotFoundError(
         f"made with model {model_id.hex()}, which is not installed; "
         f"get it with nncodec models pull REPO --id {model_id.hex()}, "
-        f"or put its folder into one of {places}"
+        f"give its folder with -m, or put it into one of {places}"
     )

@@ -385,8 +385,9 @@ def test_info(tmp_path: Path, packed: Path) -> None:
     lines = result.out.decode().splitlines()
     assert result.rc == 0
     assert lines[0].split() == [
-        "compressed", "uncompressed", "bits/byte", "ratio", "blocks", "model", "base", "name"
-    ]  # fmt: skip
+        *("compressed", "uncompressed", "bits/byte", "ratio", "blocks", "model", "base"),
+        *("portable", "name"),
+    ]
     assert lines[1].split()[:2] == [str(packed.stat().st_size), "8"]
     assert "1 stored, 1 constant" in lines[2]
     assert lines[2].endswith(str(several))
@@ -406,6 +407,8 @@ def test_info_json(packed: Path, tmp_path: Path) -> None:
         "blocks": {"stored": 1},
         "models": [],
         "bases": [],
+        "portable": True,
+        "environments": [],
         "uncompressed_size": 8,
         "compressed_size": packed.stat().st_size,
         "bits_per_byte": packed.stat().st_size,

@@ -284,7 +284,7 @@ MODEL = bytes(16)
 REJECTED = {
     "another file": (b"PK\x03\x04 not ours", "signature is missing"),
     "one wrong byte": (b"\x89NND" + EMPTY[4:], "signature is missing"),
-    "reserved flag": (forge(b"\x00\x00", flags=16), "reserved flags are set \\(0x10\\)"),
+    "reserved flag": (forge(b"\x00\x00", flags=32), "reserved flags are set \\(0x20\\)"),
     "all flags": (forge(b"\x00\x00", flags=0xFF), "reserved flags"),
     "header checksum": (EMPTY[:-1] + b"\x00", "header is damaged"),
     "unknown kind": (forge(b"\x03\x03\x0f" + STORED_ROW[1:]), "kind 15 is unknown"),

@@ -27,6 +27,10 @@ TAKE_A_VALUE = (
     "--level",
     "--message",
     "--base",
+    "--lanes",
+    "--context",
+    "--dtype",
+    "--device",
 )
 
 

@@ -10,15 +10,22 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from nncodec.causal.options import CausalOptions
 from nncodec.cli import bench, explain, files, models, sweep, training, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
+    AnyEnvironment,
     BaseFile,
+    Context,
+    Device,
+    Dtype,
     Files,
     Force,
     Keep,
+    Lanes,
     Level,
     Model,
+    NoVerify,
     OtherModel,
     Output,
     Quiet,
@@ -64,16 +71,23 @@ def compress(
     model: Model = None,
     base: BaseFile = None,
     threads: Threads = 0,
+    lanes: Lanes = None,
+    context: Context = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    no_verify: NoVerify = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
     decode: Annotated[bool, typer.Option("-d", "--decompress", hidden=True)] = False,
 ) -> None:
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
-        decompress(inputs, output, stdout, keep, rm, force, model, base, threads, quiet, verbose)
+        streams = (inputs, output, stdout, keep, rm, force)
+        decompress(*streams, model, base, threads, quiet=quiet, verbose=verbose)
         return
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
+    options = CausalOptions(dtype, device, lanes, context, verify=not no_verify)
 
     def work(name: str) -> None:
         from nncodec.cli import commands
@@ -84,7 +98,8 @@ def compress(
         else:
             target = Path(output) if output else files.compressed_name(name, force)
         old = commands.open_base(base)
-        encode = commands.encoder(level, model, threads or None, old)
+        notify = commands.no_note if quiet else commands.print_note
+        encode = commands.encoder(level, model, threads or None, old, options, notify)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -111,6 +126,7 @@ def decompress(
     model: OtherModel = None,
     base: BaseFile = None,
     threads: Threads = 0,
+    any_environment: AnyEnvironment = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -125,7 +141,8 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
-        decode = commands.decoder(model, threads or None, commands.open_base(base))
+        options = CausalOptions(any_environment=any_environment)
+        decode = commands.decoder(model, threads or None, commands.open_base(base), options)
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -141,6 +158,7 @@ def test(
     model: OtherModel = None,
     base: BaseFile = None,
     threads: Threads = 0,
+    any_environment: AnyEnvironment = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -150,7 +168,8 @@ def test(
         from nncodec.cli import commands
 
         old = commands.open_base(base)
-        packed, size = commands.verify(name, model, threads or None, bool(quiet), old)
+        options = CausalOptions(any_environment=any_environment)
+        packed, size = commands.verify(name, model, threads or None, bool(quiet), old, options)
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)

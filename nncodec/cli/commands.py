@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import nncodec
 from nncodec import api
+from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.cli import files
 from nncodec.cli.progress import progress_bar
 from nncodec.codec import decompress_stream
@@ -59,22 +60,38 @@ def open_base(name: str | None) -> Base | None:
     return Base.open(name) if name else None
 
 
-def encoder(level: int, model: str | None, threads: int | None, base: Base | None = None) -> Work:
+def encoder(
+    level: int,
+    model: str | None,
+    threads: int | None,
+    base: Base | None = None,
+    options: CausalOptions = DEFAULT,
+    notify: Callable[[str], object] = api.print_nothing,
+) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
-        return api.load_codec(level, model, threads).compress_stream(source, sink, progress, base)
+        codec = api.load_codec(level, model, threads, options, notify)
+        return codec.compress_stream(source, sink, progress, base)
 
     return work
 
 
-def decoder(model: str | None, threads: int | None, base: Base | None = None) -> Work:
+no_note = api.print_nothing
+
+
+def print_note(text: str) -> None:
+    print(f"nncodec: {text}", file=sys.stderr, flush=True)
+
+
+def decoder(
+    model: str | None,
+    threads: int | None,
+    base: Base | None = None,
+    options: CausalOptions = DEFAULT,
+) -> Work:
     """Decodes with the installed model that an archive names, or with ``model`` if it is that."""
 
     def find(model_id: bytes | None) -> Coder:
-        if model_id is not None and model is not None:
-            codec = api.load_codec(model=model, threads=threads)
-            if codec.model_id == model_id:
-                return codec.coder
-        return api.load_coder(model_id, threads)
+        return api.load_coder(model_id, threads, model, options)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         cores = threads or usable_cores()
@@ -98,7 +115,12 @@ def archive_total(name: str) -> int | None:
 
 
 def verify(
-    name: str, model: str | None, threads: int | None, quiet: bool, base: Base | None = None
+    name: str,
+    model: str | None,
+    threads: int | None,
+    quiet: bool,
+    base: Base | None = None,
+    options: CausalOptions = DEFAULT,
 ) -> Sizes:
     """Decode an archive into nothing; every block's checksum is compared on the way."""
     with (
@@ -106,7 +128,7 @@ def verify(
         progress_bar(name, archive_total(name), quiet) as progress,
         open(os.devnull, "wb") as nothing,
     ):
-        return decoder(model, threads, base)(source, nothing, progress)
+        return decoder(model, threads, base, options)(source, nothing, progress)
 
 
 def engine_info(threads: int | None) -> Row:
@@ -146,6 +168,15 @@ def block_kinds(blocks: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {kind}" for kind, n in blocks.items()) or "none"
 
 
+def environments(row: Row) -> str:
+    """``torch 2.9.0, cpu AMD EPYC AVX2, float32, 2 threads``: what has to be the same."""
+    return "; ".join(
+        f"torch {e['torch']}, {e['device']} {e['hardware']} {e['capability']}, {e['dtype']}, "
+        f"{e['threads']} threads"
+        for e in row["environments"]
+    )
+
+
 INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
     "compressed": lambda r: f"{r['compressed_size']}",
     "uncompressed": lambda r: f"{r['uncompressed_size']}",
@@ -154,6 +185,7 @@ INFO_COLUMNS: dict[str, Callable[[Row], str]] = {
     "blocks": lambda r: block_kinds(r["blocks"]),
     "model": lambda r: ", ".join(m[:8] for m in r["models"]) or "-",
     "base": lambda r: ", ".join(b[:8] for b in r["bases"]) or "-",
+    "portable": lambda r: "yes" if r["portable"] else f"no ({environments(r)})",
     "name": lambda r: r["name"],
 }
 

@@ -21,7 +21,7 @@ Model = Annotated[
         "-m",
         "--model",
         envvar="NNCODEC_MODEL",
-        help="A model's name or folder, instead of the level's.",
+        help="A model's name or folder, or a causal LM's folder or USER/REPO.",
     ),
 ]
 Level = Annotated[
@@ -41,6 +41,22 @@ OtherModel = Annotated[
 BaseFile = Annotated[
     Optional[str],
     typer.Option("--base", help="The file of tensors that this one was made from: keep it."),
+]
+Lanes = Annotated[
+    Optional[int],
+    typer.Option(min=1, max=256, help="Of somebody else's model: so many lanes at most."),
+]
+Context = Annotated[
+    Optional[int], typer.Option(min=4, help="The same: it sees so many tokens at most.")
+]
+Dtype = Annotated[Optional[str], typer.Option(help="The same: float32, bfloat16 or float16.")]
+Device = Annotated[Optional[str], typer.Option(help="The same: cpu or cuda.")]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="The same: do not decode what was coded, to be sure.")
+]
+AnyEnvironment = Annotated[
+    bool,
+    typer.Option("--any-environment", help="Try although float arithmetic was another's."),
 ]
 Threads = Annotated[
     int,

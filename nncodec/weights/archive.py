@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
-from nncodec.codec import decode_block
+from nncodec.codec import decode_block, within
 from nncodec.container import WITH_MODEL, Block, Kind, each_frame, read_exactly
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError, TruncatedError
@@ -36,6 +36,7 @@ class Row:
     model_id: bytes | None
     begin: int
     payload_at: int
+    environment: bytes | None = None
 
     @property
     def end(self) -> int:
@@ -57,7 +58,7 @@ def read_rows(source: BinaryIO, base: Base | None = None) -> Iterator[Row]:
             check_base(frame.base_id, base)
         at = source.tell()
         for block in frame.blocks:
-            yield Row(block, frame.model_id, begin, at)
+            yield Row(block, frame.model_id, begin, at, frame.environment)
             begin, at = begin + block.size, at + block.payload_size
         if at > size:
             raise TruncatedError(
@@ -68,6 +69,8 @@ def read_rows(source: BinaryIO, base: Base | None = None) -> Iterator[Row]:
 
 def coder_of(row: Row, threads: int | None) -> Coder | None:
     """The engine that the block was coded with, if it was with one. Raises ModelNotFoundError."""
+    if row.block.kind == Kind.TOKENS and row.environment is not None:
+        return within(row.environment, load_coder(row.model_id))
     if row.block.kind in WITH_MODEL:
         return load_coder(row.model_id, threads)
     return load_coder(None, threads) if row.block.kind == Kind.CONTEXTS else None
