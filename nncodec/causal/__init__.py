@@ -1,0 +1,1 @@
+"""Causal language models over tokens as predictors: the token layer and the engines of it."""
