@@ -27,7 +27,7 @@ MASS_BITS = 23  # unnormalised probabilities are integers in [0, 2^23] before th
 EXPONENT_FLOOR = -24.0  # differences of logits below this (in bits) count as this
 SCALE_FLOOR = 2.0**-40  # absmax never falls below: no denormals, no division by zero
 
-# Models over tokens (nncodec/causal): large vocabularies and long contexts need finer integers.
+# Models over tokens (nncodec/causal/exact), of many symbols and long contexts, need finer integers.
 WIDE_COUNT_BITS = 32
 WIDE_COUNT_TOTAL = 1 << WIDE_COUNT_BITS
 WIDE_MASS_BITS = 30

@@ -1,1 +1,4 @@
-"""Causal language models over tokens as predictors: the token layer and the engines of it."""
+"""Causal language models of others as predictors: tokens to bytes, float models, their archives.
+
+Nothing here is imported by an ordinary compress; torch and transformers only where a model runs.
+"""

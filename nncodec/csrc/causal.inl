@@ -1,5 +1,5 @@
 // What the forward pass of models over tokens (RMSNorm with epsilon, balanced channels, biases, SwiGLU,
-// counts of many symbols) has of its own. Mirrors nncodec/causal/reference.py and exact_math.py.
+// counts of many symbols) has of its own. Mirrors nncodec/causal/exact/reference.py and arithmetic.py.
 #pragma once
 
 #include "exact_math.inl"

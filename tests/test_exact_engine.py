@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from causal_models import SHAPES, counts_of, fill, random_ids, random_model, shape
+from exact_models import SHAPES, counts_of, fill, random_ids, random_model, shape
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from nncodec.causal import exact_math
-from nncodec.causal.native import NativeEngine
-from nncodec.causal.reference import ReferenceEngine
-from nncodec.causal.weights import MAX_BIAS, CausalModel
+from nncodec.causal.exact import arithmetic
+from nncodec.causal.exact.native import NativeEngine
+from nncodec.causal.exact.reference import ReferenceEngine
+from nncodec.causal.exact.weights import MAX_BIAS, ExactModel
 from nncodec.engine.native import available_isas
 from nncodec.engine_weights import MAX_SCALE, MIN_SCALE
 from nncodec.errors import NNCodecError
@@ -108,23 +108,23 @@ def test_what_cannot_be_advanced(engine_of: type[ReferenceEngine]) -> None:
     assert state.advance(np.zeros((1, 4), int)).shape == (1, 4, 83)
 
 
-def extremes() -> dict[str, CausalModel]:
+def extremes() -> dict[str, ExactModel]:
     """Weights at the ends of what a model folder may hold."""
     plain = fill(shape(qkv_bias=1, qk_norm=1, n_layers=3), 3)
     codes = {k: v for k, v in plain.tensors.items() if v.dtype == np.int8}
     floats = {k: v for k, v in plain.tensors.items() if v.dtype == np.float32}
     biases = {k for k in floats if k.endswith("bias")}
 
-    def scales(size: float, bias: float) -> CausalModel:
+    def scales(size: float, bias: float) -> ExactModel:
         changed = {
             k: np.full_like(v, bias if k in biases else abs(size) if k == "eps" else size)
             for k, v in floats.items()
         }
-        return CausalModel(plain.config, {**plain.tensors, **changed})
+        return ExactModel(plain.config, {**plain.tensors, **changed})
 
-    def weights(code: int) -> CausalModel:
+    def weights(code: int) -> ExactModel:
         changed = {k: np.full_like(v, code) for k, v in codes.items()}
-        return CausalModel(plain.config, {**plain.tensors, **changed})
+        return ExactModel(plain.config, {**plain.tensors, **changed})
 
     return {
         "largest weights": weights(127),
@@ -166,7 +166,7 @@ FLOATS = arrays.arrays(
 
 @given(FLOATS)
 def test_wide_counts_are_a_distribution(z: np.ndarray) -> None:
-    counts = exact_math.wide_counts(torch.from_numpy(z)).numpy()
+    counts = arithmetic.wide_counts(torch.from_numpy(z)).numpy()
     assert counts.min() >= 1
     assert counts.sum() == WIDE_COUNT_TOTAL
     assert counts[z.argmax()] == counts.max()
@@ -179,14 +179,14 @@ def test_wide_counts_are_a_distribution(z: np.ndarray) -> None:
 @given(FLOATS)
 def test_the_inverse_root_is_that_of_the_mean_square(x: np.ndarray) -> None:
     eps = torch.tensor(1e-5 * len(x))
-    got = float(exact_math.inverse_rms(torch.from_numpy(x), eps))
+    got = float(arithmetic.inverse_rms(torch.from_numpy(x), eps))
     want = (np.square(x.astype(np.float64)).mean() + 1e-5) ** -0.5
     assert got == pytest.approx(want, rel=1e-3)
 
 
 @given(FLOATS)
 def test_silu_is_that_of_the_books(x: np.ndarray) -> None:
-    got = exact_math.silu(torch.from_numpy(x)).double()
+    got = arithmetic.silu(torch.from_numpy(x)).double()
     want = torch.nn.functional.silu(torch.from_numpy(x).double())
     # Below -16.6, e^x counts as 2^-24.
     assert (

@@ -13,14 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nncodec.causal.exact_math import (
+from nncodec.causal.exact.arithmetic import (
     clamp,
     inverse_rms,
     normalize_balanced,
     silu,
     wide_counts,
 )
-from nncodec.causal.weights import CausalModel
+from nncodec.causal.exact.weights import ExactModel
 from nncodec.engine.exact import divide, exp2, matmul, product, quantize
 from nncodec.numerics import attention_one, rope_table
 
@@ -28,7 +28,7 @@ from nncodec.numerics import attention_one, rope_table
 class ReferenceEngine:
     """A model's weights on a device. ``start()`` gives an empty context of one lane."""
 
-    def __init__(self, model: CausalModel, device: str | torch.device = "cpu") -> None:
+    def __init__(self, model: ExactModel, device: str | torch.device = "cpu") -> None:
         self.config = model.config
         self.device = torch.device(device)
         self.tensors = {  # int8 codes become float32 once: see exact.matmul

@@ -16,13 +16,13 @@ from nncodec.config import CONFIG_FILE, MAX_LAYERS, MAX_WIDTH, MAX_WINDOW, read_
 from nncodec.errors import InvalidModelError
 from nncodec.files import write_atomically
 
-MODEL_TYPE = "nncodec-causal"
+MODEL_TYPE = "nncodec-exact"
 MAX_VOCABULARY = 1 << 18
 MAX_CACHE_BYTES = 1 << 30  # of keys and values a lane
 
 
 @dataclass(frozen=True)
-class CausalConfig:
+class ExactConfig:
     """All fields are integers, so its JSON is canonical.
 
     ``vocab_size`` is the number of token ids, ``n_symbols`` that of the tokens that stand for
@@ -106,7 +106,7 @@ class CausalConfig:
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CausalConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> ExactConfig:
         """Build from a parsed ``config.json``; other keys are ignored. Raises InvalidModelError."""
         if values.get("model_type") != MODEL_TYPE:
             raise InvalidModelError(
@@ -122,13 +122,21 @@ class CausalConfig:
             raise InvalidModelError(f"config has a field of the wrong type: {error}") from error
 
     @classmethod
-    def load(cls, folder: Path) -> CausalConfig:
+    def load(cls, folder: Path) -> ExactConfig:
         """Read ``folder/config.json``. Raises InvalidModelError if it is absent or unusable."""
         return cls.from_dict(read_object(folder / CONFIG_FILE))
 
     def save(self, folder: Path) -> None:
         text = json.dumps({"model_type": MODEL_TYPE, **asdict(self)}, indent=2) + "\n"
         write_atomically(folder / CONFIG_FILE, text.encode())
+
+
+def is_exact(folder: Path) -> bool:
+    """Whether a model folder is of this kind, by its config alone."""
+    try:
+        return read_object(folder / CONFIG_FILE).get("model_type") == MODEL_TYPE
+    except InvalidModelError:
+        return False
 
 
 LIMITS = {

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nncodec.causal.config import CausalConfig
-from nncodec.causal.convert import convert
-from nncodec.causal.exact import Engine
-from nncodec.causal.weights import CausalModel, expected_shapes, token_tensors
+from nncodec.causal.exact.coding import Engine
+from nncodec.causal.exact.config import ExactConfig
+from nncodec.causal.exact.convert import convert
+from nncodec.causal.exact.weights import ExactModel, expected_shapes, token_tensors
 
 Ids = npt.NDArray[np.int64]
 
 
-def shape(**fields: Any) -> CausalConfig:
+def shape(**fields: Any) -> ExactConfig:
     """A small config; ``fields`` replace its own."""
     small: dict[str, Any] = {
         "vocab_size": 90, "n_symbols": 83, "begin": 1, "d_model": 32, "n_layers": 2, "n_heads": 4,
@@ -29,7 +29,7 @@ def shape(**fields: Any) -> CausalConfig:
     pairs = small["head_dim"] // 2
     fastest = small["rope_period"] / 6.28
     turns = [round(fastest ** (1 - i / pairs)) for i in range(pairs)]
-    return CausalConfig(**{"rope_multipliers": tuple(turns), **small})
+    return ExactConfig(**{"rope_multipliers": tuple(turns), **small})
 
 
 SHAPES = {
@@ -59,12 +59,12 @@ def symbols(n: int) -> list[bytes | None]:
 
 
 @lru_cache
-def random_model(name: str, seed: int = 0) -> CausalModel:
+def random_model(name: str, seed: int = 0) -> ExactModel:
     """An integer model of weights that no training ever saw."""
     return fill(SHAPES[name], seed)
 
 
-def fill(config: CausalConfig, seed: int) -> CausalModel:
+def fill(config: ExactConfig, seed: int) -> ExactModel:
     rng = np.random.default_rng(seed)
     tokens = symbols(config.vocab_size)
     for i in rng.permutation(config.vocab_size)[config.n_symbols :]:
@@ -84,10 +84,10 @@ def fill(config: CausalConfig, seed: int) -> CausalModel:
             if tensor == "eps":
                 values *= 1e-4
             tensors[tensor] = values.astype(np.float32)
-    return CausalModel(config, tensors)
+    return ExactModel(config, tensors)
 
 
-def random_ids(config: CausalConfig, seed: int, lanes: int, length: int) -> Ids:
+def random_ids(config: ExactConfig, seed: int, lanes: int, length: int) -> Ids:
     return np.random.default_rng(seed).integers(0, config.vocab_size, (lanes, length))
 
 
@@ -152,7 +152,7 @@ def float_log2(model: Any, ids: Ids) -> npt.NDArray[np.float64]:
 
 
 @lru_cache
-def converted(family: str) -> CausalModel:
+def converted(family: str) -> ExactModel:
     """The integer twin of ``float_model``, in which every id stands for bytes."""
     ids = np.random.default_rng(1).integers(0, 90, (4, 96))
     return convert(float_model(family), symbols(90), 1, ids)

@@ -7,8 +7,6 @@ function codes both ways; the encoder alone knows the tokens to come and feeds m
 Contexts do not slide: models of others are trained on texts that begin with their ``begin`` token,
 many of them fail once it is gone, and none was shown later positions than it has. A context that
 is full makes way for a new one of ``begin`` and the last ``overlap`` tokens, in all lanes at once.
-
-    payload = varint lanes, varint prefix, range coder's bytes
 """
 
 from __future__ import annotations
@@ -20,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec._core import PayloadError, RangeDecoder, RangeEncoder
-from nncodec.blocks import MAX_LANES, active_lanes, lane_lengths
-from nncodec.causal.config import CausalConfig
-from nncodec.causal.weights import CausalModel
-from nncodec.container import varint
-from nncodec.lanes import POSITIONS_A_CALL, TOKENS_A_CALL, Progress, no_progress
+from nncodec.blocks import MAX_LANES, Geometry, active_lanes, lane_lengths
+from nncodec.causal.exact.config import ExactConfig
+from nncodec.causal.exact.weights import ExactModel
+from nncodec.lanes import POSITIONS_A_CALL, TOKENS_A_CALL
 
 COUNTS_A_CALL = 1 << 24  # 64 MiB
 DEFAULT_LANES = 32
@@ -34,6 +31,11 @@ PREFIX_TOKENS = 128
 
 Ids = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.uint32]
+Done = Callable[[Ids], object]  # called with the tokens that have just been coded
+
+
+def no_report(_ids: Ids) -> None:
+    """The default: report to nobody."""
 
 
 class State(Protocol):
@@ -50,7 +52,7 @@ class Engine(Protocol):
     """``reference.ReferenceEngine`` or ``native.NativeEngine``."""
 
     @property
-    def config(self) -> CausalConfig: ...
+    def config(self) -> ExactConfig: ...
 
     def start(self) -> State:
         """An empty context of one lane."""
@@ -92,41 +94,42 @@ class Contexts:
 class ExactCoder:
     """Codes tokens with a model; whatever engine runs it, the bytes are the same."""
 
-    def __init__(self, model: CausalModel, engine: Engine) -> None:
+    def __init__(self, model: ExactModel, engine: Engine) -> None:
         self.engine, self.symbol_of = engine, model.symbol_of
         self.ids: Ids = np.asarray(model.tensors["tokens.ids"], np.int32)
 
-    def encode(self, ids: Ids, lanes: int | None = None, progress: Progress = no_progress) -> bytes:
+    def encode(self, ids: Ids, geometry: Geometry, done: Done = no_report) -> bytes:
         """The payload of (n,) token ids. Raises ValueError for one that stands for no bytes."""
+        check_geometry(len(ids), geometry)
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(self.symbol_of):
             raise ValueError(f"token ids must lie in 0..{len(self.symbol_of) - 1}")
         symbols = self.symbol_of[ids]
         if (symbols < 0).any():
             raise ValueError(f"token {ids[symbols < 0][0]} stands for no bytes and is not coded")
-        lanes = default_lanes(len(ids), self.engine.config) if lanes is None else lanes
-        prefix = min(PREFIX_TOKENS, self.engine.config.overlap, len(ids)) if lanes > 1 else 0
-        check_geometry(len(ids), lanes, prefix)
         encoder = RangeEncoder()
 
         def code(counts: Counts, known: Ids) -> Ids:
             encoder.encode_wide(counts, known)
             return known
 
-        self.code_block(code, len(ids), lanes, prefix, symbols, progress)
-        return varint(lanes) + varint(prefix) + encoder.finish()
+        self.code_block(code, len(ids), geometry, symbols, done)
+        return encoder.finish()
 
-    def decode(self, payload: bytes, size: int, progress: Progress = no_progress) -> Ids:
-        """Inverse of ``encode`` for ``size`` ids. Raises PayloadError for a damaged payload."""
-        lanes, at = read_varint(payload, 0)
-        prefix, at = read_varint(payload, at)
+    def decode(self, payload: bytes, size: int, geometry: Geometry, done: Done = no_report) -> Ids:
+        """Inverse of ``encode`` for ``size`` ids. Raises PayloadError for a damaged payload.
+
+        Memory grows with what has been decoded, not with ``size``.
+        """
         try:
-            check_geometry(size, lanes, prefix)
+            check_geometry(size, geometry)
         except ValueError as error:
             raise PayloadError(str(error)) from error
-        decoder = RangeDecoder(np.frombuffer(payload, dtype=np.uint8)[at:])
-        symbols = self.code_block(
-            lambda counts, _: decoder.decode_wide(counts), size, lanes, prefix, None, progress
-        )
+        decoder = RangeDecoder(np.frombuffer(payload, dtype=np.uint8))
+
+        def code(counts: Counts, _known: Ids) -> Ids:
+            return decoder.decode_wide(counts)
+
+        symbols = self.code_block(code, size, geometry, None, done)
         decoder.finish()
         return self.ids[symbols]
 
@@ -134,16 +137,15 @@ class ExactCoder:
         self,
         code: Callable[[Counts, Ids], Ids],
         size: int,
-        lanes: int,
-        prefix: int,
+        geometry: Geometry,
         known: Ids | None,
-        progress: Progress,
+        done: Done,
     ) -> Ids:
         """Both directions: ``code(counts, symbols)`` gives the symbols, which it may know."""
         contexts = Contexts(self.engine)
         last = np.full((1, 1), self.engine.config.begin, np.int32)  # what goes in next: ids
-        parts = []
-        for begin, part, count in ((0, prefix, 1), (prefix, size - prefix, lanes)):
+        parts, prefix = [], geometry.prefix
+        for begin, part, count in ((0, prefix, 1), (prefix, size - prefix, geometry.lanes)):
             if count > 1:
                 contexts.fork(count)
                 last = np.repeat(last, count, 0)
@@ -169,25 +171,27 @@ class ExactCoder:
                 columns.append(column.reshape(span, count))
                 last = self.ids[columns[-1][-1:].T]
                 step += span
-                progress(coded)
+                done(self.ids[column[:coded]])
             symbols = np.concatenate(columns).T if columns else np.zeros((count, 0), np.int32)
             lengths = lane_lengths(part, count)
             parts += [row[:n] for row, n in zip(symbols, lengths, strict=True)]
         return np.concatenate(parts)
 
 
-def default_lanes(size: int, config: CausalConfig) -> int:
-    """How many lanes a block of so many tokens has."""
-    lanes, most = 1, min(DEFAULT_LANES, LANES_BYTES // config.cache_bytes)
+def token_geometry(size: int, config: ExactConfig, most: int = DEFAULT_LANES) -> Geometry:
+    """How a block of so many tokens is cut, with at most ``most`` lanes."""
+    lanes, most = 1, min(most, LANES_BYTES // config.cache_bytes)
     while lanes * 2 <= most and lanes * 2 * LANE_TOKENS <= size:
         lanes *= 2
-    return lanes
+    return Geometry(lanes, min(PREFIX_TOKENS, config.overlap) if lanes > 1 else 0)
 
 
-def check_geometry(size: int, lanes: int, prefix: int) -> None:
+def check_geometry(size: int, geometry: Geometry) -> None:
     """Raise ValueError unless a block of ``size`` tokens can be cut so."""
-    if not 1 <= lanes <= MAX_LANES or not 0 <= prefix <= size or (lanes > 1 and lanes > size):
-        raise ValueError(f"{size} tokens cannot be {lanes} lanes behind a prefix of {prefix}")
+    lanes, prefix = geometry.lanes, geometry.prefix
+    fits = 1 <= lanes <= MAX_LANES and 0 <= prefix <= size and (lanes == 1 or lanes <= size)
+    if not fits or geometry.table_bits:
+        raise ValueError(f"{size} tokens cannot be cut as {geometry}")
 
 
 def by_step(symbols: Ids, lanes: int) -> Ids:
@@ -198,17 +202,3 @@ def by_step(symbols: Ids, lanes: int) -> Ids:
         grid[:length, lane] = symbols[start : start + length]
         start += length
     return grid
-
-
-def read_varint(payload: bytes, at: int) -> tuple[int, int]:
-    """A small number and where it ends. Raises PayloadError."""
-    value = 0
-    for shift in (0, 7, 14):
-        if at == len(payload):
-            raise PayloadError("payload ends too early")
-        byte = payload[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise PayloadError("payload begins with no geometry")

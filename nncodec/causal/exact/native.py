@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec import _core
-from nncodec.causal.weights import CausalModel
+from nncodec.causal.exact.weights import ExactModel
 from nncodec.engine.native import choose_isa, usable_cores
 from nncodec.errors import NNCodecError
 from nncodec.numerics import rope_table
@@ -17,7 +17,7 @@ from nncodec.numerics import rope_table
 class NativeEngine:
     """A model's weights, packed for this machine. ``start()`` gives an empty context."""
 
-    def __init__(self, model: CausalModel, threads: int | None = None, isa: str = "") -> None:
+    def __init__(self, model: ExactModel, threads: int | None = None, isa: str = "") -> None:
         self.config = model.config
         shape = asdict(model.config)
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in shape.items()}

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from nncodec.causal.config import CausalConfig
+from nncodec.causal.exact.config import ExactConfig
 from nncodec.engine_weights import MIN_SCALE, WEIGHTS_FILE, Shapes, Tensors, check_tensors, digest
 from nncodec.errors import InvalidModelError
 from nncodec.files import write_atomically
@@ -27,7 +27,7 @@ MAX_TOKEN_BYTES = 1 << 12
 SIGNED = (".bias",)  # may be zero and beyond the bounds of scales
 
 
-def expected_shapes(config: CausalConfig) -> Shapes:
+def expected_shapes(config: ExactConfig) -> Shapes:
     """dtype and shape of every tensor of a model, by name. Matrices are (out, in)."""
     D, F, C = config.d_model, config.d_ff, config.head_dim
     heads, kv = config.n_heads * C, config.n_kv_heads * C
@@ -58,10 +58,10 @@ def expected_shapes(config: CausalConfig) -> Shapes:
 
 
 @dataclass(frozen=True)
-class CausalModel:
+class ExactModel:
     """Integer weights that fit their config. Build with ``load`` or by ``convert``; immutable."""
 
-    config: CausalConfig
+    config: ExactConfig
     tensors: Tensors
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class CausalModel:
     @cached_property
     def model_id(self) -> bytes:
         """16 bytes: SHA-256 over numeric version, canonical config and tensors, truncated."""
-        return digest(b"nncodec causal model\0", self.config.canonical_json(), self.tensors)
+        return digest(b"nncodec exact model\0", self.config.canonical_json(), self.tensors)
 
     @property
     def parameters(self) -> int:
@@ -117,10 +117,10 @@ class CausalModel:
         write_atomically(folder / WEIGHTS_FILE, save(self.tensors, metadata=metadata))
 
     @classmethod
-    def load(cls, folder: Path) -> CausalModel:
+    def load(cls, folder: Path) -> ExactModel:
         """Read a model folder. Raises InvalidModelError, naming the folder, if it cannot be run."""
         try:
-            return cls(CausalConfig.load(folder), load_file(folder / WEIGHTS_FILE))
+            return cls(ExactConfig.load(folder), load_file(folder / WEIGHTS_FILE))
         except InvalidModelError as error:
             raise InvalidModelError(f"{folder}: {error}") from error
         except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:

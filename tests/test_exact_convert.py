@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from causal_models import (
+from exact_models import (
     SHAPES,
     converted,
     counts_of,
@@ -19,12 +19,12 @@ from causal_models import (
     symbols,
 )
 
-from nncodec.causal.balance import choose, pair_factors, rounded
-from nncodec.causal.config import CausalConfig
-from nncodec.causal.convert import convert, shape_of
-from nncodec.causal.native import NativeEngine
-from nncodec.causal.reference import ReferenceEngine
-from nncodec.causal.weights import CausalModel, token_tensors
+from nncodec.causal.exact.balance import choose, pair_factors, rounded
+from nncodec.causal.exact.config import ExactConfig
+from nncodec.causal.exact.convert import convert, shape_of
+from nncodec.causal.exact.native import NativeEngine
+from nncodec.causal.exact.reference import ReferenceEngine
+from nncodec.causal.exact.weights import ExactModel, token_tensors
 from nncodec.errors import InvalidModelError
 
 FAMILIES = list(families())
@@ -116,7 +116,7 @@ def test_checkpoints_that_cannot_be_converted(what: str) -> None:
 def test_a_folder_keeps_the_model(tmp_path: Path) -> None:
     model = random_model("biases")
     model.save(tmp_path)
-    again = CausalModel.load(tmp_path)
+    again = ExactModel.load(tmp_path)
     assert again.model_id == model.model_id
     assert again.symbol_bytes == sorted(again.symbol_bytes)
     assert again.symbol_of[again.tensors["tokens.ids"]].tolist() == list(range(83))
@@ -140,7 +140,7 @@ def test_every_tensor_is_in_the_id() -> None:
             flat[0], flat[1] = flat[0] + 1, flat[1] - 1
         else:
             flat[0] = flat[0] / 2 if value.dtype == np.float32 else (flat[0] ^ 1) % 100
-        assert CausalModel(model.config, {**model.tensors, name: changed}).model_id != (
+        assert ExactModel(model.config, {**model.tensors, name: changed}).model_id != (
             model.model_id
         ), name
 
@@ -170,7 +170,7 @@ def broken(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
 )
 def test_tensors_that_do_not_fit_are_refused(name: str, value: np.ndarray, why: str) -> None:
     with pytest.raises(InvalidModelError, match=why):
-        CausalModel(random_model("biases").config, broken(name, value))
+        ExactModel(random_model("biases").config, broken(name, value))
 
 
 @pytest.mark.parametrize(
@@ -186,15 +186,15 @@ def test_tensors_that_do_not_fit_are_refused(name: str, value: np.ndarray, why: 
 def test_configs_out_of_range_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     from dataclasses import asdict
 
-    values = {"model_type": "nncodec-causal", **asdict(SHAPES["shared heads"])}
-    assert CausalConfig.from_dict(values) == SHAPES["shared heads"]
+    values = {"model_type": "nncodec-exact", **asdict(SHAPES["shared heads"])}
+    assert ExactConfig.from_dict(values) == SHAPES["shared heads"]
     with pytest.raises(InvalidModelError, match="config"):
-        CausalConfig.from_dict(values | changes)
+        ExactConfig.from_dict(values | changes)
     del values["overlap"]
     with pytest.raises(InvalidModelError, match="overlap"):
-        CausalConfig.from_dict(values)
+        ExactConfig.from_dict(values)
     with pytest.raises(InvalidModelError, match="cannot read"):
-        CausalModel.load(tmp_path)
+        ExactModel.load(tmp_path)
 
 
 def test_a_vocabulary_without_bytes_is_refused() -> None:

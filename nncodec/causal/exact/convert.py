@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nncodec.causal.balance import MOST, choose, pair_factors
-from nncodec.causal.config import MAX_CACHE_BYTES, CausalConfig
-from nncodec.causal.weights import MAX_BIAS, CausalModel, token_tensors
+from nncodec.causal.exact.balance import MOST, choose, pair_factors
+from nncodec.causal.exact.config import MAX_CACHE_BYTES, ExactConfig
+from nncodec.causal.exact.weights import MAX_BIAS, ExactModel, token_tensors
 from nncodec.config import MAX_WINDOW
 from nncodec.engine_weights import MAX_SCALE, MIN_SCALE, Tensors
 from nncodec.errors import InvalidModelError
@@ -34,7 +34,7 @@ ROWS = 512  # of the calibration text, that balancing looks at
 
 def shape_of(
     config: Any, tokens: Sequence[bytes | None], begin: int, context: int | None, turns: Tensor
-) -> CausalConfig:
+) -> ExactConfig:
     """The integer model's config. Raises InvalidModelError for what the engine does not compute."""
 
     def need(ok: bool, why: str) -> None:
@@ -57,7 +57,7 @@ def shape_of(
     most = min(most, MAX_CACHE_BYTES // position)
     context = min(most, DEFAULT_CONTEXT) if context is None else context
     need(2 <= context <= most, f"a context of {context} positions, it can have 2..{most}")
-    return CausalConfig(
+    return ExactConfig(
         vocab_size=config.vocab_size,
         n_symbols=sum(map(bool, tokens)),
         begin=begin,
@@ -134,7 +134,7 @@ def convert(
     begin: int,
     calibration: npt.NDArray[np.int64],
     context: int | None = None,
-) -> CausalModel:
+) -> ExactModel:
     """The integer twin of a Llama-family ``model`` of transformers, float32, on the CPU.
 
     ``tokens`` are the bytes of each id, None for one that stands for none; ``begin`` is the id
@@ -165,7 +165,7 @@ def convert(
     put.behind_norm("head", head, state["model.norm.weight"], watch.rows["lm_head"], LOG2_E)
     for i in range(config.n_layers):
         add_block(put, config, state, watch, i)
-    return CausalModel(config, tensors)
+    return ExactModel(config, tensors)
 
 
 class Writer:
@@ -205,7 +205,7 @@ class Writer:
 
 
 def add_block(
-    put: Writer, config: CausalConfig, state: dict[str, Tensor], watch: Watch, i: int
+    put: Writer, config: ExactConfig, state: dict[str, Tensor], watch: Watch, i: int
 ) -> None:
     H, G, C = config.n_heads, config.n_kv_heads, config.head_dim
     layer, block = f"model.layers.{i}", f"blocks.{i}"

@@ -6,23 +6,25 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from causal_models import fill, random_model, shape
+from exact_models import fill, random_model, shape
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nncodec._core import PayloadError
-from nncodec.causal.config import CausalConfig
-from nncodec.causal.exact import Contexts, ExactCoder, default_lanes
-from nncodec.causal.native import NativeEngine
-from nncodec.causal.reference import ReferenceEngine
-from nncodec.causal.weights import CausalModel
+from nncodec.blocks import Geometry
+from nncodec.causal.exact.coding import Contexts, ExactCoder, token_geometry
+from nncodec.causal.exact.config import ExactConfig
+from nncodec.causal.exact.native import NativeEngine
+from nncodec.causal.exact.reference import ReferenceEngine
+from nncodec.causal.exact.weights import ExactModel
 from nncodec.engine.native import available_isas
 
+ONE, THREE = Geometry(), Geometry(3, 5)
 SMALL = shape(context=24, overlap=5, n_layers=1)
 
 
 @lru_cache
-def small_model() -> CausalModel:
+def small_model() -> ExactModel:
     return fill(SMALL, 0)
 
 
@@ -48,10 +50,11 @@ def test_what_one_engine_writes_the_others_read(
     seed: int, size: int, lanes: int, isa: str, threads: int
 ) -> None:
     ids, lanes = text(seed, size), min(lanes, max(size, 1))
-    payload = coder(isa, threads).encode(ids, lanes)
-    assert coder().encode(ids, lanes) == payload
+    cut = Geometry(lanes, min(seed % 9, size))
+    payload = coder(isa, threads).encode(ids, cut)
+    assert coder().encode(ids, cut) == payload
     for one in (coder(), coder(isa, threads), coder("portable")):
-        assert (one.decode(payload, size) == ids).all()
+        assert (one.decode(payload, size, cut) == ids).all()
 
 
 def test_the_payload_is_as_small_as_the_model_says() -> None:
@@ -65,7 +68,7 @@ def test_the_payload_is_as_small_as_the_model_says() -> None:
         cost += 32 - np.log2(counts[symbol])
         last = np.array([[small_model().tensors["tokens.ids"][symbol]]], np.int32)
         ids.append(int(last[0, 0]))
-    payload = coder().encode(np.array(ids, np.int32), 1)
+    payload = coder().encode(np.array(ids, np.int32), ONE)
     assert abs(8 * len(payload) - cost) < 40
     assert cost < 0.95 * 300 * np.log2(83)
 
@@ -85,25 +88,26 @@ def test_a_full_context_makes_way_for_the_last_tokens() -> None:
 def test_an_overlap_of_all_but_one_slides() -> None:
     model = fill(shape(context=6, overlap=5, n_layers=1), 0)
     ids = np.random.default_rng(0).choice(model.tensors["tokens.ids"], 30)
-    payload = ExactCoder(model, NativeEngine(model, 1)).encode(ids, 3)
-    assert (ExactCoder(model, ReferenceEngine(model)).decode(payload, 30) == ids).all()
+    payload = ExactCoder(model, NativeEngine(model, 1)).encode(ids, THREE)
+    assert (ExactCoder(model, ReferenceEngine(model)).decode(payload, 30, THREE) == ids).all()
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7])
 def test_blocks_of_hardly_anything(size: int) -> None:
     ids = text(2, size)
-    payload = coder().encode(ids)
+    payload = coder().encode(ids, ONE)
     assert len(payload) <= 3 + size
-    assert (coder(available_isas()[0]).decode(payload, size) == ids).all()
+    assert (coder(available_isas()[0]).decode(payload, size, ONE) == ids).all()
 
 
 def test_progress_counts_every_token_once() -> None:
-    seen: list[int] = []
-    payload = coder().encode(text(3, 100), 4, seen.append)
-    assert sum(seen) == 100
+    seen: list[np.ndarray] = []
+    ids, cut = text(3, 100), Geometry(4, 7)
+    payload = coder().encode(ids, cut, seen.append)
+    assert sorted(np.concatenate(seen)) == sorted(ids)
     seen.clear()
-    coder().decode(payload, 100, seen.append)
-    assert sum(seen) == 100
+    coder().decode(payload, 100, cut, seen.append)
+    assert sorted(np.concatenate(seen)) == sorted(ids)
     assert len(seen) > 20
 
 
@@ -113,13 +117,13 @@ def test_progress_counts_every_token_once() -> None:
 def test_tokens_that_are_not_coded(ids: list[int | None], why: str) -> None:
     unusable = int(np.flatnonzero(small_model().symbol_of < 0)[0])
     with pytest.raises(ValueError, match=why):
-        coder().encode(np.array([unusable if i is None else i for i in ids], np.int32))
+        coder().encode(np.array([unusable if i is None else i for i in ids], np.int32), ONE)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3))
 def test_damage_is_found_or_gives_other_tokens(seed: int, how: int) -> None:
     rng, ids = np.random.default_rng(seed), text(4, 40)
-    payload = bytearray(coder("portable").encode(ids, 3))
+    payload = bytearray(coder("portable").encode(ids, THREE))
     if how == 0:
         payload = payload[: rng.integers(len(payload))]
     elif how == 1:
@@ -127,7 +131,7 @@ def test_damage_is_found_or_gives_other_tokens(seed: int, how: int) -> None:
     else:
         payload[rng.integers(len(payload))] ^= 1 << rng.integers(8)
     try:
-        got = coder("portable").decode(bytes(payload), 40)
+        got = coder("portable").decode(bytes(payload), 40, THREE)
     except PayloadError:
         return
     assert how > 1  # lengths are always noticed
@@ -136,27 +140,36 @@ def test_damage_is_found_or_gives_other_tokens(seed: int, how: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "head",
-    [b"", b"\x01", b"\x00\x00", b"\x81\x02\x00", b"\x01\x29", b"\xff\xff\xff\x01\x00", b"\x29\x00"]
-)  # fmt: skip
-def test_a_geometry_that_makes_no_sense(head: bytes) -> None:
-    with pytest.raises(PayloadError):
-        coder().decode(head + bytes(9 if len(head) > 1 else 0), 40)
+    ("lanes", "prefix", "table"),
+    [(0, 0, 0), (257, 0, 0), (41, 0, 0), (1, 41, 0), (1, -1, 0), (1, 0, 10)],
+)
+def test_a_geometry_that_makes_no_sense(lanes: int, prefix: int, table: int) -> None:
+    cut = Geometry(lanes, prefix, table)
+    with pytest.raises(PayloadError, match="cut"):
+        coder().decode(bytes(9), 40, cut)
+    with pytest.raises(ValueError, match="cut"):
+        coder().encode(text(0, 40), cut)
+
+
+def test_a_size_that_the_payload_has_not_earned() -> None:
+    payload = coder("portable").encode(text(5, 40), ONE)
+    with pytest.raises(PayloadError, match="early"):
+        coder("portable").decode(payload, 1 << 40, ONE)
 
 
 def test_lanes_are_bounded_by_what_they_remember() -> None:
-    assert default_lanes(0, SMALL) == default_lanes(2047, SMALL) == 1
-    assert default_lanes(2048, SMALL) == 2
-    assert default_lanes(10**6, SMALL) == 32
-    large = CausalConfig(**{**vars(random_model("biases").config), "n_layers": 100,
+    assert token_geometry(0, SMALL) == token_geometry(2047, SMALL) == ONE
+    assert token_geometry(2048, SMALL) == Geometry(2, SMALL.overlap)
+    assert token_geometry(10**6, SMALL).lanes == 32
+    large = ExactConfig(**{**vars(random_model("biases").config), "n_layers": 100,
                             "context": 4096, "head_dim": 256,
                             "rope_multipliers": (1,) * 128})  # fmt: skip
     assert (1 << 30) // large.cache_bytes == 5
-    assert default_lanes(10**6, large) == 4
+    assert token_geometry(10**6, large).lanes == 4
 
 
 def test_a_vocabulary_of_thousands() -> None:
     model = random_model("many tokens")
     ids = np.random.default_rng(5).choice(model.tensors["tokens.ids"], 150)
-    payload = ExactCoder(model, NativeEngine(model, 2)).encode(ids, 5)
-    assert (ExactCoder(model, ReferenceEngine(model)).decode(payload, 150) == ids).all()
+    payload = ExactCoder(model, NativeEngine(model, 2)).encode(ids, THREE)
+    assert (ExactCoder(model, ReferenceEngine(model)).decode(payload, 150, THREE) == ids).all()
