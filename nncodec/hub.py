@@ -32,6 +32,7 @@ from nncodec.modelstore import AnyModel
 ORIGIN_FILE = "origin.json"  # where pull got a model from
 # The last only if it is asked for.
 FILES = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CARD_FILE, FLOAT_FILE)
+OPTIONAL = (CARD_FILE, TOKENIZER_FILE)  # a model of exact mode has a tokenizer
 LOG_IN = "log in with hf auth login, or set HF_TOKEN"
 
 
@@ -92,7 +93,7 @@ def pull(
     wanted = FILES if floats else FILES[:-1]
     snapshot = download(repo, revision, wanted)
     for file in wanted:
-        if file != CARD_FILE and not (snapshot / file).is_file():
+        if file not in OPTIONAL and not (snapshot / file).is_file():
             why = "pull without --float" if file == FLOAT_FILE else "it is no nncodec model"
             raise HubError(f"{repo} has no {file}: {why}")
     with staging(home) as temporary:

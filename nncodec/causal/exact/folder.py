@@ -94,14 +94,14 @@ def load_float(source: Path) -> Any:
         raise InvalidModelError(f"{source} cannot be loaded by transformers: {why[0]}") from error
 
 
-def sample(model: Any, table: TokenTable) -> npt.NDArray[np.int64]:
+def sample(model: Any, table: TokenTable, seed: int = 0) -> npt.NDArray[np.int64]:
     """(TEXTS, T) tokens as the model draws them, behind the begin token."""
     torch = need("torch")
     steps = min(TEXT_TOKENS, model.config.max_position_embeddings - 1)
     unusable = [i for i, token in enumerate(table.bytes_of) if token is None]
     begin = torch.full((TEXTS, 1), table.begin)
     with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         tokens = model.generate(
             begin, attention_mask=torch.ones_like(begin), do_sample=True, temperature=1.0,
             top_k=0, top_p=1.0, max_new_tokens=steps, min_new_tokens=steps, eos_token_id=None,
