@@ -121,7 +121,7 @@ def speeds(
     ids = tokenize(table, tokenizer, data).ids
     rows: list[dict[str, object]] = []
     for lanes in arguments.lanes:
-        cut = Geometry(lanes, token_geometry(len(ids), model.config).prefix if lanes > 1 else 0)
+        cut = Geometry(lanes)
         for threads in arguments.threads:
             coder = ExactCoder(model, NativeEngine(model, threads))
             times = []

@@ -159,7 +159,7 @@ def test_a_size_that_the_payload_has_not_earned() -> None:
 
 def test_lanes_are_bounded_by_what_they_remember() -> None:
     assert token_geometry(0, SMALL) == token_geometry(2047, SMALL) == ONE
-    assert token_geometry(2048, SMALL) == Geometry(2, SMALL.overlap)
+    assert token_geometry(2048, SMALL) == Geometry(2)
     assert token_geometry(10**6, SMALL).lanes == 32
     large = ExactConfig(**{**vars(random_model("biases").config), "n_layers": 100,
                             "context": 4096, "head_dim": 256,

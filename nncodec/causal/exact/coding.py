@@ -27,7 +27,6 @@ COUNTS_A_CALL = 1 << 24  # 64 MiB
 DEFAULT_LANES = 32
 LANES_BYTES = 1 << 30  # of their keys and values together
 LANE_TOKENS = 1024  # shorter lanes step faster together and lose more at their starts
-PREFIX_TOKENS = 128
 
 Ids = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.uint32]
@@ -179,11 +178,15 @@ class ExactCoder:
 
 
 def token_geometry(size: int, config: ExactConfig, most: int = DEFAULT_LANES) -> Geometry:
-    """How a block of so many tokens is cut, with at most ``most`` lanes."""
+    """How a block of so many tokens is cut, with at most ``most`` lanes.
+
+    Without a prefix: lanes that begin with the text's first 64 or 128 tokens behind them came out
+    no smaller (docs/exact-llama.md), and a prefix is coded in one lane.
+    """
     lanes, most = 1, min(most, LANES_BYTES // config.cache_bytes)
     while lanes * 2 <= most and lanes * 2 * LANE_TOKENS <= size:
         lanes *= 2
-    return Geometry(lanes, min(PREFIX_TOKENS, config.overlap) if lanes > 1 else 0)
+    return Geometry(lanes)
 
 
 def check_geometry(size: int, geometry: Geometry) -> None:

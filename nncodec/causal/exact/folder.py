@@ -12,7 +12,8 @@ what it expects to read, and nothing that is measured later has been seen.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,27 @@ def load_float(source: Path) -> Any:
     """The float model, in float32 on the CPU; no code of the folder runs, no pickle is read."""
     torch, transformers = need("torch"), need("transformers")
     try:
-        return transformers.AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-            trust_remote_code=False,
-        ).eval()  # fmt: skip
+        with without_bars(transformers):
+            return transformers.AutoModelForCausalLM.from_pretrained(
+                source, dtype=torch.float32, use_safetensors=True, local_files_only=True,
+                trust_remote_code=False,
+            ).eval()  # fmt: skip
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         why = str(error).strip().splitlines() or [type(error).__name__]
         raise InvalidModelError(f"{source} cannot be loaded by transformers: {why[0]}") from error
+
+
+@contextmanager
+def without_bars(transformers: Any) -> Iterator[None]:
+    """No progress bars on standard error, where errors alone belong."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def sample(model: Any, table: TokenTable, seed: int = 0) -> npt.NDArray[np.int64]:
