@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,25 @@ from test_cli import assert_one_error, cli
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nncodec import modelstore
+from nncodec._core import PayloadError
 from nncodec.blocks import Geometry
 from nncodec.causal.exact import folder as folders
-from nncodec.causal.exact.coding import ExactCoder
+from nncodec.causal.exact.blocks import ExactTokens
+from nncodec.causal.exact.coding import token_geometry
 from nncodec.causal.exact.folder import convert_folder, load_float, sample
 from nncodec.causal.exact.native import NativeEngine
 from nncodec.causal.exact.reference import ReferenceEngine
 from nncodec.causal.exact.weights import ExactModel
-from nncodec.causal.tokenize import load_tokenizer, tokenize, untokenize
+from nncodec.causal.tokenize import load_tokenizer, tokenize
 from nncodec.causal.vocabulary import TokenTable
 from nncodec.engine.native import available_isas
-from nncodec.errors import InvalidModelError, ModelNotFoundError, NNCodecError
+from nncodec.errors import (
+    CorruptDataError,
+    InvalidModelError,
+    ModelNotFoundError,
+    NNCodecError,
+)
+from nncodec.lanes import no_progress
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +88,41 @@ def test_the_folder_is_whole(source: Path, made: Path) -> None:
     assert [table.bytes_of[i] for i in model.tensors["tokens.ids"]] == model.symbol_bytes
 
 
-def test_any_bytes_travel_between_engines(made: Path) -> None:
-    """The bytes come back with the engine's folder alone: the tokens' bytes are in its tensors."""
+SAMPLES = {
+    "text": TEXT,
+    "nothing": b"",
+    "a byte": b"x",
+    "every byte": bytes(range(256)),
+    "invalid UTF-8": TEXT[:100] + b"\xff\xfe" + TEXT[100:200] + bytes(40),
+}
+
+
+@pytest.mark.parametrize("data", SAMPLES.values(), ids=SAMPLES)
+def test_any_bytes_travel_between_engines(made: Path, data: bytes) -> None:
+    """Decoding needs no tokenizer: the tokens' bytes are among the tensors."""
+    model, seen = ExactModel.load(made), [0, 0]
+
+    def progress(i: int) -> Callable[[int], None]:
+        return lambda count: seen.__setitem__(i, seen[i] + count)
+
+    writer = ExactTokens(model, NativeEngine(model, 2), made)
+    tokens = writer.tokenize(data)
+    cut = token_geometry(len(tokens.ids), model.config)
+    payload = writer.encode(np.frombuffer(data, np.uint8), cut, progress(0))
+    reader = ExactTokens(model, ReferenceEngine(model))
+    assert reader.decode(payload, len(data), cut, progress(1)) == data
+    assert seen[0] <= seen[1] == len(data)
+    with pytest.raises(InvalidModelError, match="tokenizer"):
+        reader.encode(np.frombuffer(data, np.uint8), cut, progress(0))
+
+
+def test_a_block_of_another_size_is_damage(made: Path) -> None:
     model = ExactModel.load(made)
-    table, tokenizer = TokenTable.from_folder(made), load_tokenizer(made)
-    own = TokenTable([None] * model.config.vocab_size, model.config.begin)
-    for i, text in zip(model.tensors["tokens.ids"], model.symbol_bytes, strict=True):
-        own.bytes_of[i] = text
-    for data in (TEXT, b"", b"x", bytes(range(256)), TEXT[:100] + b"\xff\xfe" + TEXT[100:200]):
-        tokens = tokenize(table, tokenizer, data)
-        cut = Geometry(min(3, max(1, len(tokens.ids))), 0)
-        payload = ExactCoder(model, NativeEngine(model, 2)).encode(tokens.ids, cut)
-        ids = ExactCoder(model, ReferenceEngine(model)).decode(payload, len(tokens.ids), cut)
-        assert untokenize(own, type(tokens)(ids, tokens.side)) == data
+    coder = ExactTokens(model, NativeEngine(model, 1), made)
+    payload = coder.encode(np.frombuffer(TEXT, np.uint8), Geometry(), no_progress)
+    for size in (len(TEXT) - 1, len(TEXT) + 1):
+        with pytest.raises((PayloadError, CorruptDataError)):
+            coder.decode(payload, size, Geometry(), no_progress)
 
 
 def test_models_of_both_kinds_are_listed_shown_and_verified(
