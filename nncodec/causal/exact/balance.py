@@ -14,6 +14,7 @@ from nncodec.lm.rounding import steps
 
 ALPHAS = (0.3, 0.5, 0.7, 0.85)
 LEAST, MOST = 2.0**-16, 2.0**3  # factors beyond would leave the engine's bounds
+PAYS = 0.7  # of the loss without: gains below that are the calibration text's own
 OUTPUTS = 4096  # of a matrix are looked at; more tell the same
 
 
@@ -36,7 +37,6 @@ def choose(rows: Tensor, weight: Tensor) -> Tensor:
     weight = weight[:: -(-len(weight) // OUTPUTS)]
     want = rows @ weight.T
     top, largest = rows.abs().amax(0), weight.abs().amax(0)
-    candidates = [torch.ones_like(top), *(factors(top, largest, alpha) for alpha in ALPHAS)]
 
     def loss(factor: Tensor) -> float:
         got = rounded(rows * factor) @ rounded(weight / factor).T
@@ -44,7 +44,9 @@ def choose(rows: Tensor, weight: Tensor) -> Tensor:
         size = want.square().mean(-1, keepdim=True).clamp(min=1e-20)
         return float(((got - want).square() / size).mean())
 
-    return min(candidates, key=loss)
+    none = torch.ones_like(top)
+    best = min((factors(top, largest, alpha) for alpha in ALPHAS), key=loss)
+    return best if loss(best) < PAYS * loss(none) else none
 
 
 def pair_factors(queries: Tensor, keys: Tensor) -> Tensor:
