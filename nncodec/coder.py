@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec._core import PayloadError
-from nncodec.numerics import COUNT_BITS, COUNT_TOTAL
+from nncodec.numerics import COUNT_BITS, COUNT_TOTAL, WIDE_COUNT_BITS
 
 MIN_SIZE = 1 << 48
 TOP = 1 << 64
 
 
-def narrow(size: int, begin: int, count: int) -> tuple[int, int]:
-    """The part [begin, begin + count) of 2^24 of an interval: where it starts, and its size."""
-    part = size >> COUNT_BITS
+def narrow(size: int, begin: int, count: int, bits: int = COUNT_BITS) -> tuple[int, int]:
+    """The part [begin, begin + count) of 2^bits of an interval: where it starts, and its size."""
+    part = size >> bits
     start = part * begin
-    return start, (size - start if begin + count == COUNT_TOTAL else part * count)
+    return start, (size - start if begin + count == 1 << bits else part * count)
 
 
 class PythonRangeEncoder:
@@ -35,12 +35,17 @@ class PythonRangeEncoder:
         for row, symbol in zip(counts.tolist(), symbols.tolist(), strict=True):
             self._encode_part(sum(row[:symbol]), row[symbol])
 
+    def encode_wide(self, counts: npt.NDArray[np.uint32], symbols: npt.NDArray[np.int32]) -> None:
+        """The same for rows of any width with counts that sum to 2^32."""
+        for row, symbol in zip(counts.tolist(), symbols.tolist(), strict=True):
+            self._encode_part(sum(row[:symbol]), row[symbol], WIDE_COUNT_BITS)
+
     def encode_bit(self, ones: int, bit: int) -> None:
         """A bit that is 1 with probability ``ones`` / 2^24; ones come first."""
         self._encode_part(0 if bit else ones, ones if bit else COUNT_TOTAL - ones)
 
-    def _encode_part(self, begin: int, count: int) -> None:
-        start, self.size = narrow(self.size, begin, count)
+    def _encode_part(self, begin: int, count: int, bits: int = COUNT_BITS) -> None:
+        start, self.size = narrow(self.size, begin, count, bits)
         self.number += start
         while self.size < MIN_SIZE:
             self.number, self.size, self.words = self.number << 16, self.size << 16, self.words + 1
@@ -71,16 +76,21 @@ class PythonRangeDecoder:
         self.position += 2
 
     def decode(self, counts: npt.NDArray[np.int32]) -> bytes:
-        out = bytearray()
-        for row in counts.tolist():
-            target = min(self.offset // (self.size >> COUNT_BITS), COUNT_TOTAL - 1)
-            symbol = begin = 0
-            while begin + row[symbol] <= target:
-                begin += row[symbol]
-                symbol += 1
-            self._decode_part(begin, row[symbol])
-            out.append(symbol)
-        return bytes(out)
+        return bytes(self._decode_row(row, COUNT_BITS) for row in counts.tolist())
+
+    def decode_wide(self, counts: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
+        """The same for rows of any width with counts that sum to 2^32."""
+        symbols = [self._decode_row(row, WIDE_COUNT_BITS) for row in counts.tolist()]
+        return np.array(symbols, dtype=np.int32)
+
+    def _decode_row(self, row: list[int], bits: int) -> int:
+        target = min(self.offset // (self.size >> bits), (1 << bits) - 1)
+        symbol = begin = 0
+        while begin + row[symbol] <= target:
+            begin += row[symbol]
+            symbol += 1
+        self._decode_part(begin, row[symbol], bits)
+        return symbol
 
     def decode_bit(self, ones: int) -> int:
         """Inverse of ``encode_bit``."""
@@ -88,8 +98,8 @@ class PythonRangeDecoder:
         self._decode_part(0 if bit else ones, ones if bit else COUNT_TOTAL - ones)
         return bit
 
-    def _decode_part(self, begin: int, count: int) -> None:
-        start, self.size = narrow(self.size, begin, count)
+    def _decode_part(self, begin: int, count: int, bits: int = COUNT_BITS) -> None:
+        start, self.size = narrow(self.size, begin, count, bits)
         self.offset -= start
         if self.offset >= self.size:
             raise PayloadError("payload is damaged")

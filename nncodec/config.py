@@ -178,13 +178,13 @@ class ModelConfig:
     @classmethod
     def load(cls, folder: Path) -> ModelConfig:
         """Read ``folder/config.json``. Raises InvalidModelError if it is absent or unusable."""
-        return cls.from_dict(_read_object(folder / CONFIG_FILE))
+        return cls.from_dict(read_object(folder / CONFIG_FILE))
 
     @classmethod
     def design(cls, folder: Path) -> ModelConfig:
         """The shape of a model to be trained: ``config.json`` may leave out what nano has as well,
         and the rotary frequencies. Raises InvalidModelError."""
-        values = {"model_type": MODEL_TYPE, **_read_object(folder / CONFIG_FILE)}
+        values = {"model_type": MODEL_TYPE, **read_object(folder / CONFIG_FILE)}
         for name, value in asdict(cls()).items():
             if name not in NGRAMS and name != "rope_multipliers":
                 values.setdefault(name, value)
@@ -202,7 +202,7 @@ class ModelConfig:
         write_atomically(folder / CONFIG_FILE, text.encode())
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:

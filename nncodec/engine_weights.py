@@ -7,6 +7,7 @@ Stored beside the float checkpoint as ``engine.safetensors``; this file alone, w
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,9 +28,46 @@ MAX_SCALE = 2.0**4  # keeps every product of the forward pass below 2^127: no in
 MIN_SCALE = 2.0**-40  # smaller ones could make denormal products, which some hardware flushes
 
 Tensors = dict[str, npt.NDArray[np.generic]]
+Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]
 
 
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+def check_tensors(tensors: Tensors, shapes: Shapes, unbounded: Collection[str] = ()) -> None:
+    """Raise InvalidModelError unless the tensors are those of ``shapes``, within bounds.
+
+    Floats are held to the bounds of scales, but for those named in ``unbounded``.
+    """
+    if set(tensors) != set(shapes):
+        odd = sorted(set(tensors) ^ set(shapes))
+        raise InvalidModelError(f"weights lack or exceed the config's tensors: {odd[:4]}")
+    for name, (dtype, shape) in shapes.items():
+        value = tensors[name]
+        if value.dtype != dtype or value.shape != shape:
+            raise InvalidModelError(
+                f"{name} is {value.dtype}{list(value.shape)}, "
+                f"the config needs {np.dtype(dtype)}{list(shape)}"
+            )
+        if dtype is np.float32 and name not in unbounded:
+            size = np.abs(value)
+            fits = (size >= MIN_SCALE) & (size <= MAX_SCALE)
+            if not fits.all():  # NaN fails too
+                raise InvalidModelError(f"{name} holds a scale outside 2^-40..2^4 or NaN")
+        elif dtype is np.int8 and value.size and int(value.min()) == -128:
+            raise InvalidModelError(f"{name} holds -128; int8 weights lie in -127..127")
+
+
+def digest(mark: bytes, config: str, tensors: Tensors) -> bytes:
+    """16 bytes: SHA-256 over numeric version, canonical config and tensors, truncated."""
+    h = hashlib.sha256(mark)
+    h.update(NUMERIC_VERSION.to_bytes(4, "little"))
+    h.update(len(config.encode()).to_bytes(4, "little") + config.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        h.update(f"{name}\0{value.dtype.name}\0{list(value.shape)}\0".encode())
+        h.update(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).data)
+    return h.digest()[:MODEL_ID_BYTES]
+
+
+def expected_shapes(config: ModelConfig) -> Shapes:
     """dtype and shape of every tensor of a model, by name. Matrices are (out, in)."""
     D, F = config.d_model, config.d_ff
     heads = config.n_heads * config.head_dim
@@ -44,7 +82,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[type[np.generic], tu
             f"blocks.{i}.up": (F, D),
             f"blocks.{i}.down": (D, F),
         }
-    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {}
+    shapes: Shapes = {}
     for name, shape in matrices.items():
         shapes[f"{name}.weight"] = (np.int8, shape)
         shapes[f"{name}.scale"] = (np.float32, shape[:1])
@@ -63,37 +101,12 @@ class EngineModel:
     tensors: Tensors
 
     def __post_init__(self) -> None:
-        shapes = expected_shapes(self.config)
-        if set(self.tensors) != set(shapes):
-            odd = sorted(set(self.tensors) ^ set(shapes))
-            raise InvalidModelError(f"weights lack or exceed the config's tensors: {odd[:4]}")
-        for name, (dtype, shape) in shapes.items():
-            value = self.tensors[name]
-            if value.dtype != dtype or value.shape != shape:
-                raise InvalidModelError(
-                    f"{name} is {value.dtype}{list(value.shape)}, "
-                    f"the config needs {np.dtype(dtype)}{list(shape)}"
-                )
-            if dtype is np.float32:
-                size = np.abs(value)
-                fits = (size >= MIN_SCALE) & (size <= MAX_SCALE)
-                if not fits.all():  # NaN fails too
-                    raise InvalidModelError(f"{name} holds a scale outside 2^-40..2^4 or NaN")
-            elif value.size and int(value.min()) == -128:
-                raise InvalidModelError(f"{name} holds -128; int8 weights lie in -127..127")
+        check_tensors(self.tensors, expected_shapes(self.config))
 
     @cached_property
     def model_id(self) -> bytes:
         """16 bytes: SHA-256 over numeric version, canonical config and tensors, truncated."""
-        h = hashlib.sha256(b"nncodec model\0")
-        h.update(NUMERIC_VERSION.to_bytes(4, "little"))
-        config = self.config.canonical_json().encode()
-        h.update(len(config).to_bytes(4, "little") + config)
-        for name in sorted(self.tensors):
-            value = self.tensors[name]
-            h.update(f"{name}\0{value.dtype.name}\0{list(value.shape)}\0".encode())
-            h.update(np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<")).data)
-        return h.digest()[:MODEL_ID_BYTES]
+        return digest(b"nncodec model\0", self.config.canonical_json(), self.tensors)
 
     @property
     def parameters(self) -> int:

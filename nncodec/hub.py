@@ -20,15 +20,19 @@ from pathlib import Path
 from types import ModuleType
 
 from nncodec import modelstore
+from nncodec.causal.vocabulary import TOKENIZER_FILE
 from nncodec.config import CONFIG_FILE, FLOAT_FILE
-from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
+from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.errors import HubError, InvalidModelError, NNCodecError
 from nncodec.files import write_atomically
 from nncodec.modelcard import CARD_FILE
 from nncodec.modelcheck import Report, check
+from nncodec.modelstore import AnyModel
 
 ORIGIN_FILE = "origin.json"  # where pull got a model from
-FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, FLOAT_FILE)  # the last only if it is asked for
+# The last only if it is asked for.
+FILES = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CARD_FILE, FLOAT_FILE)
+OPTIONAL = (CARD_FILE, TOKENIZER_FILE)  # a model of exact mode has a tokenizer
 LOG_IN = "log in with hf auth login, or set HF_TOKEN"
 
 
@@ -37,7 +41,7 @@ class Pulled:
     """An installed model; ``fresh`` if it was put there now."""
 
     folder: Path
-    model: EngineModel
+    model: AnyModel
     fresh: bool
 
 
@@ -89,7 +93,7 @@ def pull(
     wanted = FILES if floats else FILES[:-1]
     snapshot = download(repo, revision, wanted)
     for file in wanted:
-        if file != CARD_FILE and not (snapshot / file).is_file():
+        if file not in OPTIONAL and not (snapshot / file).is_file():
             why = "pull without --float" if file == FLOAT_FILE else "it is no nncodec model"
             raise HubError(f"{repo} has no {file}: {why}")
     with staging(home) as temporary:
@@ -114,10 +118,10 @@ def origin_of(folder: Path) -> object:
         return None
 
 
-def kept(folder: Path, model_id: bytes | None) -> EngineModel:
+def kept(folder: Path, model_id: bytes | None) -> AnyModel:
     """The model that is installed already, if it is one and the one that is asked for."""
     try:
-        model = EngineModel.load(folder)
+        model = modelstore.load(folder)
         check_id(model, model_id)
     except InvalidModelError as error:
         raise InvalidModelError(
@@ -126,7 +130,7 @@ def kept(folder: Path, model_id: bytes | None) -> EngineModel:
     return model
 
 
-def check_id(model: EngineModel, model_id: bytes | None) -> None:
+def check_id(model: AnyModel, model_id: bytes | None) -> None:
     """Raises InvalidModelError if a certain id is asked for and the model has another."""
     if model_id is not None and model.model_id != model_id:
         raise InvalidModelError(
@@ -134,7 +138,7 @@ def check_id(model: EngineModel, model_id: bytes | None) -> None:
         )
 
 
-def usable(report: Report) -> EngineModel:
+def usable(report: Report) -> AnyModel:
     """The model, or an InvalidModelError that does not name the temporary folder it is in."""
     try:
         return report.usable()
@@ -145,7 +149,7 @@ def usable(report: Report) -> EngineModel:
 
 def push(
     folder: Path, repo: str, private: bool = False, message: str | None = None
-) -> tuple[EngineModel, str]:
+) -> tuple[AnyModel, str]:
     """Create ``repo`` if there is none and upload the model's files; the model and its address.
 
     Raises InvalidModelError before anything is sent if the model is not what it is said to be.

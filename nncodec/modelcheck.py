@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nncodec import manifest
-from nncodec.engine_weights import WEIGHTS_FILE, EngineModel, read_record
+from nncodec import manifest, modelstore
+from nncodec.engine_weights import WEIGHTS_FILE, read_record
 from nncodec.errors import InvalidModelError
 from nncodec.files import sha256
 from nncodec.numerics import NUMERIC_VERSION
@@ -23,13 +23,13 @@ class Report:
     """
 
     folder: Path
-    model: EngineModel | None
+    model: modelstore.AnyModel | None
     problems: tuple[str, ...]
     in_manifest: bool
     agreeing: tuple[str, ...]
     absent: tuple[str, ...]
 
-    def usable(self) -> EngineModel:
+    def usable(self) -> modelstore.AnyModel:
         """The model. Raises InvalidModelError with everything that is wrong."""
         if self.model is None or self.problems:
             raise InvalidModelError("; ".join(self.problems))
@@ -65,7 +65,7 @@ def check(folder: Path) -> Report:
     problems: list[str] = []
     model, row = None, None
     try:
-        model = EngineModel.load(folder)
+        model = modelstore.load(folder)
         problems += record_problems(folder, model)
     except InvalidModelError as error:
         problems.append(str(error))
@@ -89,7 +89,7 @@ def check(folder: Path) -> Report:
     return Report(folder, model, tuple(problems), True, tuple(agreeing), absent)
 
 
-def record_problems(folder: Path, model: EngineModel) -> Iterator[str]:
+def record_problems(folder: Path, model: modelstore.AnyModel) -> Iterator[str]:
     """Compare with what the weights' own file records."""
     record = read_record(folder)
     missing = [key for key in ("model_id", "numeric_version") if key not in record]
@@ -99,7 +99,9 @@ def record_problems(folder: Path, model: EngineModel) -> Iterator[str]:
     yield from claim_problems(WEIGHTS_FILE, model, record["model_id"], record["numeric_version"])
 
 
-def claim_problems(source: str, model: EngineModel, id_: str, version: str | int) -> Iterator[str]:
+def claim_problems(
+    source: str, model: modelstore.AnyModel, id_: str, version: str | int
+) -> Iterator[str]:
     """What is wrong with the id and numeric version that ``source`` claims for ``model``."""
     if str(version) != str(NUMERIC_VERSION):
         yield f"{source} says numeric version {version}, this release computes {NUMERIC_VERSION}"

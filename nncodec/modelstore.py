@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nncodec.causal.exact.config import is_exact
+from nncodec.causal.exact.weights import ExactModel
 from nncodec.config import FLOAT_FILE
 from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import InvalidModelError, ModelNotFoundError
 
 DEFAULT_MODEL = "small"
+
+AnyModel = EngineModel | ExactModel
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ def installed() -> Iterator[Installed]:
             if (folder / WEIGHTS_FILE).is_file() and folder.resolve() not in seen:
                 seen.add(folder.resolve())
                 yield Installed(folder.name, folder)
+
+
+def load(folder: Path) -> AnyModel:
+    """Load a folder of either kind: a model over bytes, or one of exact mode over tokens.
+
+    Raises InvalidModelError if it cannot be used.
+    """
+    return ExactModel.load(folder) if is_exact(folder) else EngineModel.load(folder)
 
 
 def find(name: str) -> EngineModel:
@@ -85,8 +97,8 @@ def locate_float(name: str) -> Path:
 
 
 def find_largest() -> EngineModel:
-    """Load the installed model with the most weights. Raises ModelNotFoundError if none is."""
-    models = list(installed())
+    """Load the installed model over bytes with the most weights. Raises ModelNotFoundError."""
+    models = [model for model in installed() if not is_exact(model.folder)]
     if not models:
         return find(DEFAULT_MODEL)
     # Of equals the first: an adapted model has its base's size, and is not what -9 means.

@@ -27,6 +27,16 @@ MASS_BITS = 23  # unnormalised probabilities are integers in [0, 2^23] before th
 EXPONENT_FLOOR = -24.0  # differences of logits below this (in bits) count as this
 SCALE_FLOOR = 2.0**-40  # absmax never falls below: no denormals, no division by zero
 
+# Models over tokens (nncodec/causal/exact), of many symbols and long contexts, need finer integers.
+WIDE_COUNT_BITS = 32
+WIDE_COUNT_TOTAL = 1 << WIDE_COUNT_BITS
+WIDE_MASS_BITS = 30
+WIDE_EXPONENT_FLOOR = -32.0  # below half of a mass of 1
+WIDE_SHARE_BITS = 28  # a mass times the truncated reciprocal of the sum, shifted by this
+SQUARES_ONE = 32767  # codes of 16 bits, whose squares tell a vector's size
+ACTIVATION_LIMIT = 2.0**20  # inner activations are clamped: no product can overflow
+LOG2_E = float.fromhex("0x1.715476p+0")  # binary32
+
 # 2^f for f in [-1/2, 1/2], lowest power first: minimax in relative error (7.5e-5), which costs
 # below 1e-8 bits a byte. Every coefficient is exact in binary32.
 EXP2_COEFFICIENTS = tuple(
@@ -49,6 +59,15 @@ def code_length(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     fraction = LOG2_TABLE[(mantissa * 512).astype(np.int64) - 256]
     length: npt.NDArray[np.int64] = 256 * (COUNT_BITS + 1 - exponent.astype(np.int64)) - fraction
     return length
+
+
+def attention_one(context: int) -> int:
+    """The attention weight of the strongest key, of 16 bits: as large as exact sums allow.
+
+    All weights of a context together stay below 2^24, so that their sum is a binary32 number and
+    weighted values fit into 32 bits.
+    """
+    return min(65535, (1 << 24) // context - 1)
 
 
 def ngram_row(tokens: Sequence[T], bits: int) -> T:

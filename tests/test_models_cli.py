@@ -632,7 +632,7 @@ def test_push(remote: FakeHub, folder: Path, tiny_model: EngineModel) -> None:
     assert (repo, options["folder_path"], options["commit_message"]) == (
         "user/new", folder, "first"
     )  # fmt: skip
-    wanted = ["README.md", "config.json", WEIGHTS_FILE, FLOAT_FILE]
+    wanted = ["README.md", "config.json", WEIGHTS_FILE, FLOAT_FILE, "tokenizer.json"]
     assert sorted(options["allow_patterns"]) == wanted
     assert cli("models", "push", folder, "user/new").rc == 0
     assert remote.calls[2][1]["private"] is None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from nncodec._core import PayloadError, RangeDecoder, RangeEncoder
 from nncodec.coder import PythonRangeDecoder, PythonRangeEncoder
-from nncodec.numerics import COUNT_TOTAL
+from nncodec.numerics import COUNT_TOTAL, WIDE_COUNT_TOTAL
 
 Counts = npt.NDArray[np.int32]
 Symbols = npt.NDArray[np.uint8]
@@ -45,6 +45,55 @@ def draw_symbols(rng: np.random.Generator, rows: Counts, likely: float) -> Symbo
     fair = (rows.cumsum(1) <= targets[:, None]).sum(1)
     wild = rng.choice((0, 1, 254, 255, int(rng.integers(256))), len(rows))
     return np.where(rng.random(len(rows)) < likely, fair, wild).astype(np.uint8)
+
+
+@st.composite
+def wide_messages(draw: st.DrawFn) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]]:
+    """Rows of counts of 2^32, of any width from 2 on, and symbols of any probability."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, width = draw(st.integers(0, 60)), draw(st.integers(2, 400))
+    weights = np.exp(draw(st.sampled_from((0.0, 1.0, 12.0))) * rng.standard_normal((n, width)))
+    share = weights / weights.sum(1, keepdims=True)
+    counts = 1 + np.floor(share * (WIDE_COUNT_TOTAL - width) * (1 - 1e-9)).astype(np.int64)
+    counts[np.arange(n), share.argmax(1)] += WIDE_COUNT_TOTAL - counts.sum(1)
+    symbols = np.where(rng.random(n) < 0.5, share.argmax(1), rng.integers(0, width, n))
+    return counts.astype(np.uint32), symbols.astype(np.int32)
+
+
+@given(wide_messages())
+def test_wide_rows_have_one_payload_and_come_back(
+    message: tuple[npt.NDArray[np.uint32], npt.NDArray[np.int32]],
+) -> None:
+    rows, symbols = message
+    payloads = set()
+    for make in ENCODERS:
+        encoder = make()
+        encoder.encode_wide(rows, symbols)
+        payloads.add(encoder.finish())
+    (payload,) = payloads
+    ideal = (32 - np.log2(rows[np.arange(len(rows)), symbols])).sum() / 8
+    assert ideal - 1 <= len(payload) <= ideal + 1 + 1e-5 * len(rows)
+    for decoder in decoders(payload):
+        assert (decoder.decode_wide(rows) == symbols).all()
+        decoder.finish()
+
+
+def test_wide_rows_that_are_none() -> None:
+    half = np.full((1, 2), 1 << 31, np.uint32)
+    good = np.array([1], np.int32)
+    for rows, symbols in [
+        (half - 1, good),
+        (np.array([[0, 1 << 31, 1 << 31]], np.uint32), good),
+        (half, np.array([2], np.int32)),
+        (half, np.array([-1], np.int32)),
+        (half, np.array([1, 1], np.int32)),
+    ]:
+        with pytest.raises(ValueError, match="count"):
+            RangeEncoder().encode_wide(rows, symbols)
+    with pytest.raises(ValueError, match="count"):
+        RangeDecoder(np.zeros(8, np.uint8)).decode_wide(half - 1)
+    with pytest.raises(ValueError, match="count"):
+        RangeDecoder(np.zeros(8, np.uint8)).decode_wide(np.zeros((1, 0), np.uint32))
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +33,7 @@ COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 @app.callback()
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List, check, fetch and publish models; alone it lists those installed."""
+    """List, check, convert, fetch and publish models; alone it lists those installed."""
     if context.invoked_subcommand is None:
         list_models(as_json)
     elif as_json:
@@ -158,11 +159,40 @@ def push(
     each([name], work)
 
 
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="HF_DIR", help="A Llama-family model of Hugging Face's.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The new model's folder.")],
+    calibrate: Annotated[
+        Optional[Path],
+        typer.Option(help="Text like that to come; default: what the model itself writes."),
+    ] = None,
+    context: Annotated[
+        Optional[int], typer.Option(min=2, help="Positions that it sees; default: at most 1024.")
+    ] = None,
+) -> None:
+    """Make an integer model of it, whose archives decode on any machine; needs the hf extra."""
+
+    def work(name: str) -> None:
+        from nncodec.causal.exact.folder import convert_folder
+
+        text = calibrate.read_bytes() if calibrate else None
+        model = convert_folder(
+            Path(name), output, text, context, lambda note: print(note, file=sys.stderr)
+        )
+        print(f"{name}: converted to {output} (id {model.model_id.hex()})")
+
+    each([str(source)], work)
+
+
 def summary(folder: Path) -> dict[str, Any]:
     """A row of the list. ``numeric_version`` is what the file records; the id is computed."""
-    from nncodec.engine_weights import EngineModel, read_record
+    from nncodec import modelstore
+    from nncodec.engine_weights import read_record
 
-    model = EngineModel.load(folder)
+    model = modelstore.load(folder)
     version = read_record(folder).get("numeric_version", "")
     return {
         "name": folder.name,
@@ -176,8 +206,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def describe(folder: Path) -> dict[str, Any]:
     """What ``show`` tells. What is not there is None."""
-    from nncodec import manifest
-    from nncodec.config import ModelConfig
+    from nncodec import manifest, modelstore
     from nncodec.hub import FILES
     from nncodec.modelcard import read_card
 
@@ -186,7 +215,7 @@ def describe(folder: Path) -> dict[str, Any]:
     return {
         **row,
         "files": sizes,
-        "config": asdict(ModelConfig.load(folder)),
+        "config": asdict(modelstore.load(folder).config),
         "licence": (card and card.licence) or (claim and claim.get("licence")),
         "card": card and card.front_matter,
         "held_out": card and card.held_out,

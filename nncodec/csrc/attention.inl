@@ -68,10 +68,11 @@ inline void prefetch(const void* from, std::size_t size) {
   for (std::size_t i = 0; i < size; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i);
 }
 
-inline void prefetch_ring(const Cache& cache, std::size_t ring) {
-  const std::size_t size = static_cast<std::size_t>(cache.capacity) * cache.channels;
-  prefetch(cache.keys.data() + ring * size, size);
-  prefetch(cache.values.data() + ring * size, size);
+inline void prefetch_ring(const Cache& cache, std::size_t ring, int slots) {
+  const std::size_t whole = static_cast<std::size_t>(cache.capacity) * cache.channels;
+  const std::size_t size = static_cast<std::size_t>(slots) * cache.channels;
+  prefetch(cache.keys.data() + ring * whole, size);
+  prefetch(cache.values.data() + ring * whole, size);
 }
 
 // Marks (all ones) the slots that a position sees: those of age 0 to `seen` - 1.
@@ -83,10 +84,12 @@ inline void mark_visible(int64_t position, int seen, int capacity, int32_t* visi
   }
 }
 
-// One head group's way through a ring, kHeads heads of one row.
-template <int kHeads>
+// One head group's way through the first `slots` slots of a ring, kHeads heads of one row. Weights are
+// integers up to `one`: 255, or of 16 bits (kWide), as two bytes that are multiplied apart.
+template <int kHeads, bool kWide>
 struct Attend {
   const Cache& cache;
+  const int slots, one;
   const std::size_t at;  // the ring's first slot
   const uint8_t* queries;
   const float* q_scales;
@@ -116,16 +119,18 @@ struct Attend {
     }
   }
 
-  // Logits to weights of 8 bits; returns the reciprocal of their sum.
+  // Logits to weights; returns the reciprocal of their sum.
   float weigh(int h) {
     const float top = largest(tops[h]);
     const float* z = s.weights_f.data() + h * s.slots;
     uint8_t* weights = s.weights.data() + h * s.slots;
+    const float most = kWide ? static_cast<float>(one) : kAttentionOne;
     Ints total{};
-    for (int i = 0; i < cache.capacity; i += kWidth) {
-      const Ints w = to_ints(round_even(exp2_exact(load<Floats>(z + i) - top) * kAttentionOne));
+    for (int i = 0; i < slots; i += kWidth) {
+      const Ints w = to_ints(round_even(exp2_exact(load<Floats>(z + i) - top) * most));
       total += w;
-      store_bytes(weights + i, w);
+      if (kWide) store_bytes(s.weights_low.data() + h * s.slots + i, w & 0xff);
+      store_bytes(weights + i, kWide ? w >> 8 : w);
     }
     return 1.0f / static_cast<float>(sum(total));
   }
@@ -134,9 +139,19 @@ struct Attend {
   template <int kBlocks>
   void mix(int c, const float* inverse, float* y, int head_dim) {
     int32_t mixed[kHeads][16 * kBlocks];
-    mix_channels<kHeads, kBlocks>(s.weights.data(), s.slots,
-                                  cache.values.data() + at * cache.channels + 4 * c, cache.capacity,
-                                  cache.channels, mixed[0], 16 * kBlocks);
+    const int8_t* values = cache.values.data() + at * cache.channels + 4 * c;
+    mix_channels<kHeads, kBlocks>(s.weights.data(), s.slots, values, slots, cache.channels, mixed[0],
+                                  16 * kBlocks);
+    if (kWide) {
+      int32_t low[kHeads][16 * kBlocks];
+      mix_channels<kHeads, kBlocks>(s.weights_low.data(), s.slots, values, slots, cache.channels, low[0],
+                                    16 * kBlocks);
+      for (int h = 0; h < kHeads; ++h) {
+        for (int i = 0; i < 16 * kBlocks; i += kWidth) {
+          store(mixed[h] + i, load<Ints>(mixed[h] + i) * 256 + load<Ints>(low[h] + i));
+        }
+      }
+    }
     for (int h = 0; h < kHeads; ++h) {
       float* to = y + h * head_dim + c;
       int i = 0;
@@ -152,8 +167,8 @@ struct Attend {
   void run(float* y, int head_dim) {
     for (Floats& top : tops) top = floats(-kInfinity);
     int slot = 0;
-    for (; slot + 16 * kMaxBlocks <= cache.capacity; slot += 16 * kMaxBlocks) score<kMaxBlocks>(slot);
-    for (; slot < cache.capacity; slot += 16) score<1>(slot);
+    for (; slot + 16 * kMaxBlocks <= slots; slot += 16 * kMaxBlocks) score<kMaxBlocks>(slot);
+    for (; slot < slots; slot += 16) score<1>(slot);
     float inverse[kHeads];
     for (int h = 0; h < kHeads; ++h) inverse[h] = weigh(h);
     int c = 0;
@@ -165,13 +180,31 @@ struct Attend {
 };
 
 // kHeads heads of one row that share a ring: y (kHeads * head_dim) floats.
-template <int kHeads>
+template <int kHeads, bool kWide>
 void attend(const Cache& cache, std::size_t ring, int64_t position, const uint8_t* queries,
-            const float* q_scales, Scratch& s, float* y, int head_dim) {
+            const float* q_scales, int one, Scratch& s, float* y, int head_dim) {
   const int seen = position + 1 < cache.window ? static_cast<int>(position + 1) : cache.window;
-  const bool masked = seen < cache.capacity;
-  if (masked) mark_visible(position, seen, cache.capacity, s.visible.data());
-  Attend<kHeads>{cache, ring * cache.capacity, queries, q_scales, masked, s, {}}.run(y, head_dim);
+  // Models over tokens have long contexts that never wrap around: what is empty is not looked at.
+  const int slots = kWide ? round_up(seen, 16) : cache.capacity;
+  const bool masked = seen < slots;
+  if (masked) mark_visible(position, seen, kWide ? slots : cache.capacity, s.visible.data());
+  Attend<kHeads, kWide>{cache, slots, one, ring * cache.capacity, queries, q_scales, masked, s, {}}.run(
+      y, head_dim);
+}
+
+// The same for all heads of a row.
+template <bool kWide>
+void attend_heads(const Model& m, const Cache& cache, std::size_t rings, int64_t position,
+                  const uint8_t* queries, const float* q_scales, Scratch& s, float* y) {
+  const int group = m.n_heads / m.n_kv_heads;
+  for (int h = 0; h < m.n_heads;) {
+    // Heads that share a ring go together: its keys and values are loaded once.
+    const int left = group - h % group, heads = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    const auto work = heads == 4 ? attend<4, kWide> : heads == 2 ? attend<2, kWide> : attend<1, kWide>;
+    work(cache, rings + h / group, position, queries + h * s.channels, q_scales + h, m.attention_one, s,
+         y + h * m.head_dim, m.head_dim);
+    h += heads;
+  }
 }
 
 }  // namespace

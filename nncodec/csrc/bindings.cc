@@ -60,6 +60,42 @@ nb::bytes decode(nncodec::RangeDecoder& self, const Counts& counts) {
   return nb::bytes(symbols.data(), symbols.size());
 }
 
+using WideCounts = nb::ndarray<const uint32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Ids = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// Row by row of (n, symbols) counts.
+void encode_wide(nncodec::RangeEncoder& self, const WideCounts& counts, const Ids& symbols) {
+  const std::size_t n = counts.shape(0), width = counts.shape(1);
+  if (n != symbols.shape(0)) throw std::invalid_argument("counts and symbols differ in length");
+  // A copy: another thread may write to the array once the lock on Python is released.
+  const std::vector<int32_t> own(symbols.data(), symbols.data() + n);
+  for (int32_t symbol : own) {
+    if (symbol < 0 || static_cast<std::size_t>(symbol) >= width) {
+      throw std::invalid_argument("a symbol has no count");
+    }
+  }
+  nb::gil_scoped_release unlocked;
+  for (std::size_t i = 0; i < n; ++i) {
+    self.encode_wide(counts.data() + i * width, width, static_cast<std::size_t>(own[i]));
+  }
+}
+
+template <class T>
+nb::object owned_array(std::vector<T> values, std::size_t width = 1);
+
+nb::object decode_wide(nncodec::RangeDecoder& self, const WideCounts& counts) {
+  const std::size_t n = counts.shape(0), width = counts.shape(1);
+  if (width == 0) throw std::invalid_argument("there are no counts");
+  std::vector<int32_t> symbols(n);
+  {
+    nb::gil_scoped_release unlocked;
+    for (std::size_t i = 0; i < n; ++i) {
+      symbols[i] = static_cast<int32_t>(self.decode_wide(counts.data() + i * width, width));
+    }
+  }
+  return owned_array(std::move(symbols));
+}
+
 using Codes = nb::ndarray<const int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Tokens = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -123,6 +159,63 @@ nncodec::Ngrams read_ngrams(const nb::dict& config, const TensorReader& read, in
   return g;
 }
 
+// Followed by zeros up to a multiple of 16.
+nncodec::Buffer<float> padded(const std::vector<float>& values) {
+  nncodec::Buffer<float> result(values.begin(), values.end());
+  result.resize(static_cast<std::size_t>(nncodec::round_up(static_cast<int>(values.size()), 16)));
+  return result;
+}
+
+// The gate's rows, then the others, each padded to whole blocks of 16.
+nncodec::Matrix read_gated(const TensorReader& read, const std::string& name, int d_ff, int d_model) {
+  const Codes weight = read.codes(name + ".weight", 2 * d_ff, d_model);
+  const std::vector<float> scale = read.floats(name + ".scale", 2 * d_ff);
+  const auto half = static_cast<std::size_t>(nncodec::round_up(d_ff, 16)), D = static_cast<std::size_t>(d_model);
+  const auto F = static_cast<std::size_t>(d_ff);
+  std::vector<int8_t> codes(2 * half * D);
+  std::vector<float> scales(2 * half);
+  for (std::size_t part : {0, 1}) {
+    std::copy_n(weight.data() + part * F * D, F * D, codes.data() + part * half * D);
+    std::copy_n(scale.data() + part * F, F, scales.data() + part * half);
+  }
+  return {codes.data(), scales.data(), static_cast<int>(2 * half), d_model};
+}
+
+void read_causal(const nb::dict& config, const TensorReader& read, nncodec::Model& m) {
+  const int heads = m.n_heads * m.head_dim, kv = m.n_kv_heads * m.head_dim;
+  const int layers = bounded(config, "n_layers", 128), context = bounded(config, "context", 4096);
+  m.vocabulary = bounded(config, "vocab_size", 1 << 18);
+  m.attention_one = std::min(65535, (1 << 24) / context - 1);
+  const Codes embed = read.codes("embed.weight", m.vocabulary, m.d_model);
+  m.embed.assign(embed.data(), embed.data() + embed.size());
+  m.embed_scale = read.floats("embed.scale", m.vocabulary);
+  m.head = read.matrix("head", bounded(config, "n_symbols", 1 << 18), m.d_model);
+  if (m.head.out < 2) throw std::invalid_argument("a model over tokens predicts two or more");
+  m.head_balance = padded(read.floats("head.balance", m.d_model));
+  const std::vector<float> eps = read.floats("eps", 2);
+  m.eps = eps[0];
+  m.head_eps = eps[1];
+  for (int i = 0; i < layers; ++i) {
+    const std::string block = "blocks." + std::to_string(i) + ".";
+    nncodec::Layer layer;
+    layer.window = context;
+    layer.qkv = read.matrix(block + "qkv", heads + 2 * kv, m.d_model);
+    layer.out = read.matrix(block + "out", m.d_model, heads);
+    layer.up = read_gated(read, block + "up", m.d_ff, m.d_model);
+    layer.down = read.matrix(block + "down", m.d_model, m.d_ff);
+    layer.gain = read.floats(block + "gain", m.n_heads);
+    nncodec::CausalLayer& c = layer.causal;
+    c.attention_balance = padded(read.floats(block + "qkv.balance", m.d_model));
+    c.mlp_balance = padded(read.floats(block + "up.balance", m.d_model));
+    if (nb::cast<int>(config["qkv_bias"]) != 0) c.bias = padded(read.floats(block + "qkv.bias", heads + 2 * kv));
+    if (nb::cast<int>(config["qk_norm"]) != 0) {
+      c.q_norm = padded(read.floats(block + "q_norm", m.head_dim));
+      c.k_norm = padded(read.floats(block + "k_norm", m.head_dim));
+    }
+    m.layers.push_back(std::move(layer));
+  }
+}
+
 nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const Floats& cos,
                           const Floats& sin) {
   nncodec::Model m;
@@ -144,6 +237,10 @@ nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const
   m.cos.assign(cos.data(), cos.data() + period);
   m.sin.assign(sin.data(), sin.data() + period);
   const TensorReader read(tensors);
+  if (config.contains("n_symbols")) {
+    read_causal(config, read, m);
+    return m;
+  }
   const int heads = m.n_heads * m.head_dim, kv = m.n_kv_heads * m.head_dim;
   const Codes embed = read.codes("embed.weight", 257, m.d_model);
   m.embed.assign(embed.data(), embed.data() + embed.size());
@@ -187,10 +284,38 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
   return nb::cast(nb::ndarray<nb::numpy, int32_t>(data, {lanes, steps, kSymbols}, owner));
 }
 
+nb::object advance_wide(nncodec::State& self, const Tokens& tokens, int wanted) {
+  const std::size_t lanes = tokens.shape(0), steps = tokens.shape(1);
+  if (lanes != static_cast<std::size_t>(self.lanes())) {
+    throw std::invalid_argument("tokens for " + std::to_string(lanes) + " lanes, the state has " +
+                                std::to_string(self.lanes()));
+  }
+  if (steps > 4096 || wanted < 0 || static_cast<std::size_t>(wanted) > steps) {
+    throw std::invalid_argument("counts of positions wanted that there are none of");
+  }
+  const nncodec::Model& m = self.model();
+  const std::vector<int32_t> own(tokens.data(), tokens.data() + tokens.size());
+  for (int32_t token : own) {
+    if (token < 0 || token >= m.vocabulary) {
+      throw std::invalid_argument("tokens must lie in 0.." + std::to_string(m.vocabulary - 1));
+    }
+  }
+  const std::size_t count = static_cast<std::size_t>(wanted), outputs = static_cast<std::size_t>(m.head.out);
+  std::unique_ptr<uint32_t[]> counts(new uint32_t[lanes * count * outputs]);
+  {
+    nb::gil_scoped_release unlocked;
+    self.advance_wide(own.data(), static_cast<int>(steps), wanted, counts.get());
+  }
+  uint32_t* data = counts.release();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<uint32_t*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, uint32_t>(data, {lanes, count, outputs}, owner));
+}
+
 void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine* engine, int64_t size, int lanes,
                       int64_t prefix, int table_bits, const Bytes& input, bool decode,
                       const std::string& isa, bool trace) {
   using Direction = nncodec::BlockCoder::Direction;
+  if (engine && engine->model().causal()) throw std::invalid_argument("a model over tokens codes no bytes");
   new (self) nncodec::BlockCoder(engine, {size, lanes, prefix}, table_bits,
                                  decode ? Direction::kDecode : Direction::kEncode, input.data(),
                                  input.size(), isa, trace);
@@ -198,7 +323,7 @@ void init_block_coder(nncodec::BlockCoder* self, nncodec::Engine* engine, int64_
 
 // (n,) values, or (n / width, width) of them, as an array that owns them.
 template <class T>
-nb::object owned_array(std::vector<T> values, std::size_t width = 1) {
+nb::object owned_array(std::vector<T> values, std::size_t width) {
   auto* const kept = new std::vector<T>(std::move(values));
   nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
   const std::size_t rows = kept->size() / width;
@@ -424,6 +549,7 @@ NB_MODULE(_core, m) {
   nb::class_<nncodec::RangeEncoder>(m, "RangeEncoder")
       .def(nb::init<>())
       .def("encode", &encode, nb::arg("counts").noconvert(), nb::arg("symbols").noconvert())
+      .def("encode_wide", &encode_wide, nb::arg("counts").noconvert(), nb::arg("symbols").noconvert())
       .def("finish", &finish);
 
   nb::class_<nncodec::RangeDecoder>(m, "RangeDecoder")
@@ -434,6 +560,7 @@ NB_MODULE(_core, m) {
           },
           nb::arg("payload"))
       .def("decode", &decode, nb::arg("counts").noconvert())
+      .def("decode_wide", &decode_wide, nb::arg("counts").noconvert())
       .def("finish", &nncodec::RangeDecoder::finish);
 
   nb::class_<nncodec::Engine>(m, "Engine")
@@ -456,7 +583,8 @@ NB_MODULE(_core, m) {
   nb::class_<nncodec::State>(m, "State")
       .def(nb::init<nncodec::Engine&>(), nb::arg("engine"), nb::keep_alive<1, 2>())
       .def("fork", &nncodec::State::fork, nb::arg("lanes"))
-      .def("advance", &advance, nb::arg("tokens").noconvert());
+      .def("advance", &advance, nb::arg("tokens").noconvert())
+      .def("advance_wide", &advance_wide, nb::arg("tokens").noconvert(), nb::arg("wanted"));
 
   nb::class_<nncodec::BlockCoder>(m, "BlockCoder")
       .def("__init__", &init_block_coder, nb::arg("engine").none(), nb::arg("size"),

@@ -217,8 +217,8 @@ class Run final : public BlockCoder::Impl {
 
   // What the model has seen last when it predicts a lane's step: the bytes before it in its lane,
   // then those before the part, then marks.
-  std::array<int16_t, kMaxOrder> tokens_before(int lane, int64_t step) const {
-    std::array<int16_t, kMaxOrder> tokens{};
+  Recent tokens_before(int lane, int64_t step) const {
+    Recent tokens{};
     for (int i = 0; i < reach_; ++i) {
       const int64_t at = step > i ? part_.at(lane, step - 1 - i) : part_.begin + step - 1 - i;
       tokens[i] = at < 0 ? kBeginOfBlock : symbols_[at];

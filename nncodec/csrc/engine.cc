@@ -13,28 +13,35 @@
 namespace nncodec {
 
 Scratch::Scratch(const Model& m)
-    : width(round_up(m.d_model, 16)), wide(0), channels(round_up(m.head_dim, 16)), slots(0) {
+    : width(round_up(m.d_model, 16)),
+      wide(0),
+      outputs(0),
+      channels(round_up(m.head_dim, 16)),
+      slots(0) {
   const int heads = m.n_heads * m.head_dim;
   for (int n : {m.d_model, heads + 2 * m.n_kv_heads * m.head_dim, m.d_ff, heads, 256, m.ngrams.proj.in}) {
     wide = std::max(wide, round_up(n, 64));
   }
+  outputs = std::max(wide, round_up(m.head.out, 64));
   for (const Layer& layer : m.layers) {
+    outputs = std::max(outputs, round_up(layer.up.out, 64));
     slots = std::max(slots, round_up(layer.window + kMaxSteps - 1, 16));
   }
   x.resize(static_cast<std::size_t>(kMaxRows) * width);
-  wide_f.resize(wide);
+  wide_f.resize(outputs);
   norm.resize(channels);
   cos.resize(static_cast<std::size_t>(kMaxRows) * m.head_dim / 2);
   sin.resize(cos.size());
   constexpr int kHeadsAtOnce = 4;
   weights_f.resize(static_cast<std::size_t>(kHeadsAtOnce) * slots);
   weights.resize(static_cast<std::size_t>(kHeadsAtOnce) * slots);
+  if (m.causal()) weights_low.resize(weights.size());
   scores.resize(kHeadsAtOnce * 64);
   visible.resize(slots);
   q_scale.resize(static_cast<std::size_t>(kMaxRows) * m.n_heads);
   queries.resize(static_cast<std::size_t>(kMaxRows) * m.n_heads * channels);
   codes.resize(static_cast<std::size_t>(kMaxRows) * wide);
-  acc.resize(static_cast<std::size_t>(kMaxRows) * wide);
+  acc.resize(static_cast<std::size_t>(kMaxRows) * outputs);
   shorts.resize((kMaxRows + 16) * 256);
 }
 
@@ -146,14 +153,36 @@ void State::fork(int lanes) {
 }
 
 void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
+  if (engine_.model().causal()) throw std::invalid_argument("this model has counts of tokens");
+  run(tokens, steps, 0, [counts, steps](Row& row, int step) {
+    row.counts = counts + (static_cast<std::size_t>(row.lane) * steps + step) * 256;
+  });
+}
+
+void State::advance_wide(const int32_t* tokens, int steps, int wanted, uint32_t* counts) {
+  const Model& m = engine_.model();
+  if (!m.causal()) throw std::invalid_argument("this model has counts of bytes");
+  if (position_ + steps > m.layers[0].window) throw std::invalid_argument("the context is full");
+  const std::size_t outputs = static_cast<std::size_t>(m.head.out);
+  const int skipped = steps - wanted;
+  run(tokens, steps, skipped, [=](Row& row, int step) {
+    if (step < skipped) return;
+    row.wide = counts + (static_cast<std::size_t>(row.lane) * wanted + (step - skipped)) * outputs;
+  });
+}
+
+// `place` says where a row's counts go. No call of the kernels has steps on both sides of `cut`.
+void State::run(const int32_t* tokens, int steps, int cut,
+                const std::function<void(Row&, int)>& place) {
   const std::lock_guard<std::mutex> alone(engine_.busy());
   const auto row = [&](int lane, int step) {
     const std::size_t at = static_cast<std::size_t>(lane) * steps + step;
-    Row row{lane, {}, position_ + step, counts + at * 256};
+    Row row{lane, {}, position_ + step, nullptr, nullptr};
     const auto& before = recent_[static_cast<std::size_t>(lane)];
     for (int i = 0; i < kMaxOrder; ++i) {
-      row.tokens[i] = i <= step ? static_cast<int16_t>(tokens[at - i]) : before[i - step - 1];
+      row.tokens[i] = i <= step ? tokens[at - i] : before[i - step - 1];
     }
+    place(row, step);
     return row;
   };
   // Many lanes: a thread takes a run of lanes through all steps, up to kMaxRows lanes at a time.
@@ -172,8 +201,8 @@ void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
     const int first = task * lanes_a_task, last = std::min(lanes_, first + lanes_a_task);
     Row rows[kMaxRows];
     if (along_time) {
-      for (int step = 0; step < steps; step += kMaxSteps) {
-        const int n = std::min(kMaxSteps, steps - step);
+      for (int step = 0, n; step < steps; step += n) {
+        n = std::min(kMaxSteps, (step < cut ? cut : steps) - step);
         for (int i = 0; i < n; ++i) rows[i] = row(first, step + i);
         engine_.kernels().forward(engine_.model(), caches_, scratch, rows, n);
       }

@@ -75,13 +75,18 @@ class State {
   void fork(int lanes);
   // tokens (lanes, steps) in [0, 256] -> counts (lanes, steps, 256).
   void advance(const int32_t* tokens, int steps, int32_t* counts);
+  // Of a model over tokens: ids (lanes, steps) -> counts (lanes, wanted, outputs) behind the last
+  // `wanted` ones. Throws std::invalid_argument if the context has no room for them.
+  void advance_wide(const int32_t* tokens, int steps, int wanted, uint32_t* counts);
+  const Model& model() const { return engine_.model(); }
 
  private:
+  void run(const int32_t* tokens, int steps, int cut, const std::function<void(Row&, int)>& place);
   Engine& engine_;
   int lanes_ = 1;
   int64_t position_ = 0;
   std::vector<Cache> caches_;
-  std::vector<std::array<int16_t, kMaxOrder>> recent_;  // by lane, the newest token first
+  std::vector<Recent> recent_;  // by lane, the newest token first
 };
 
 }  // namespace nncodec

@@ -18,8 +18,8 @@ constexpr float kInfinity = __builtin_inff();
 inline Floats round_even(Floats x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 inline float round_even(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
-inline Floats exp2_exact(Floats x) {
-  x = larger(x, floats(kExponentFloor));
+inline Floats exp2_exact(Floats x, float floor = kExponentFloor) {
+  x = larger(x, floats(floor));
   const Floats whole = round_even(x);
   const Floats f = x - whole;
   Floats y = f * 0x1.c3f754p-5f;

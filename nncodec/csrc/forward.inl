@@ -8,6 +8,7 @@
 #pragma once
 
 #include "attention.inl"
+#include "causal.inl"
 #include "mixing_kernels.inl"
 
 namespace nncodec::NNCODEC_NAMESPACE {
@@ -45,6 +46,7 @@ class Pass {
     const Tiles tiles;
     (void)tiles;
     embed();
+    if (m_.causal()) return run_causal();
     if (!m_.ngrams.orders.empty()) add_ngrams();
     for (std::size_t l = 0; l < m_.layers.size(); ++l) {
       const Layer& layer = m_.layers[l];
@@ -68,7 +70,7 @@ class Pass {
  private:
   float* x(int r) { return s_.x.data() + static_cast<std::size_t>(r) * s_.width; }
   uint8_t* codes(int r) { return s_.codes.data() + static_cast<std::size_t>(r) * s_.wide; }
-  int32_t* acc(int r) { return s_.acc.data() + static_cast<std::size_t>(r) * s_.wide; }
+  int32_t* acc(int r) { return s_.acc.data() + static_cast<std::size_t>(r) * s_.outputs; }
   uint8_t* queries(int r) {
     return s_.queries.data() + static_cast<std::size_t>(r) * m_.n_heads * s_.channels;
   }
@@ -129,7 +131,7 @@ class Pass {
   }
 
   void product(const Matrix& m) {
-    multiply(codes(0), s_.wide, m, acc(0), s_.wide, n_, s_);
+    multiply(codes(0), s_.wide, m, acc(0), s_.outputs, n_, s_);
     watch_.charge(kProducts);
   }
 
@@ -172,25 +174,25 @@ class Pass {
     watch_.charge(kNorms);
   }
 
+  // How many slots of a ring are looked at.
+  int slots(const Row& row, const Cache& cache) const {
+    return m_.causal() ? round_up(static_cast<int>(row.position) + 1, 16) : cache.capacity;
+  }
+
   NNCODEC_STAGE void attention(const Layer& layer, const Cache& cache) {
-    const int H = m_.n_heads, G = m_.n_kv_heads, C = m_.head_dim, group = H / G;
+    const int H = m_.n_heads, G = m_.n_kv_heads, C = m_.head_dim;
+    const auto attend_row = m_.causal() ? attend_heads<true> : attend_heads<false>;
     float* y = s_.wide_f.data();
     for (int i = H * C; i < round_up(H * C, 16); ++i) y[i] = 0.0f;
     for (int r = 0; r < n_; ++r) {
       const std::size_t ring = static_cast<std::size_t>(rows_[r].lane) * G;
       if (r + 1 < n_ && rows_[r + 1].lane != rows_[r].lane) {
         for (int g = 0; g < G; ++g) {
-          prefetch_ring(cache, static_cast<std::size_t>(rows_[r + 1].lane) * G + g);
+          const std::size_t next = static_cast<std::size_t>(rows_[r + 1].lane) * G + g;
+          prefetch_ring(cache, next, slots(rows_[r + 1], cache));
         }
       }
-      for (int h = 0; h < H;) {
-        // Heads that share a ring go together: its keys and values are loaded once.
-        const int left = group - h % group, heads = left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        const auto work = heads == 4 ? attend<4> : heads == 2 ? attend<2> : attend<1>;
-        work(cache, ring + h / group, rows_[r].position, queries(r) + h * s_.channels,
-             s_.q_scale.data() + r * H + h, s_, y + h * C, C);
-        h += heads;
-      }
+      attend_row(m_, cache, ring, rows_[r].position, queries(r), s_.q_scale.data() + r * H, s_, y);
       scale_[r] = quantize(y, H * C, layer.out.padded_in(), codes(r), nullptr) / 127.0f;
     }
     watch_.charge(kAttention);
@@ -221,6 +223,112 @@ class Pass {
       counts_from_logits(z, rows_[r].counts);
     }
     watch_.charge(kCounts);
+  }
+
+  // Models over tokens from here on.
+
+  NNCODEC_STAGE void run_causal() {
+    for (std::size_t l = 0; l < m_.layers.size(); ++l) {
+      const Layer& layer = m_.layers[l];
+      normalize_balanced(layer.causal.attention_balance, layer.qkv);
+      product(layer.qkv);
+      store_rotated(layer, caches_[l]);
+      attention(layer, caches_[l]);
+      product(layer.out);
+      add_to_residual(layer.out);
+      normalize_balanced(layer.causal.mlp_balance, layer.up);
+      product(layer.up);
+      gate(layer);
+      product(layer.down);
+      add_to_residual(layer.down);
+    }
+    if (rows_[0].wide == nullptr) return;
+    normalize_balanced(m_.head_balance, m_.head);
+    product(m_.head);
+    for (int r = 0; r < n_; ++r) {
+      scaled(r, m_.head, 0, m_.head.padded_out(), s_.wide_f.data());
+      wide_counts(s_.wide_f.data(), m_.head.out, acc(r), rows_[r].wide);
+    }
+    watch_.charge(kCounts);
+  }
+
+  // Sums begin .. end - 1 of a row as numbers.
+  void scaled(int r, const Matrix& m, int begin, int end, float* to) {
+    for (int i = begin; i < end; i += kWidth) {
+      const Floats rows = to_floats(load<Ints>(acc(r) + i)) * scale_[r];
+      store(to + i, rows * load<Floats>(m.scale.data() + i));
+    }
+  }
+
+  NNCODEC_STAGE void normalize_balanced(const Buffer<float>& balance, const Matrix& next) {
+    float* y = s_.wide_f.data();
+    for (int r = 0; r < n_; ++r) {
+      for (int i = 0; i < round_up(m_.d_model, 16); i += kWidth) {
+        store(y + i, load<Floats>(x(r) + i) * load<Floats>(balance.data() + i));
+      }
+      const float step = quantize(y, m_.d_model, next.padded_in(), codes(r), nullptr) / 127.0f;
+      scale_[r] = step * inverse_rms(x(r), m_.d_model, m_.eps);
+    }
+    watch_.charge(kNorms);
+  }
+
+  // A head, normalised if the model does that, and rotated: its codes; returns what one is worth.
+  float rotated_codes(const float* u, const Buffer<float>& gain, const float* cos, const float* sin,
+                      uint8_t* out) {
+    const int C = m_.head_dim;
+    float head[256] = {};  // the largest head_dim
+    if (!gain.empty()) {
+      __builtin_memcpy(head, u, static_cast<std::size_t>(C) * 4);
+      const float inverse = inverse_rms(head, C, m_.head_eps);
+      for (int i = 0; i < C; i += kWidth) {
+        store(head + i, (load<Floats>(head + i) * inverse) * load<Floats>(gain.data() + i));
+      }
+      u = head;
+    }
+    rotate(u, cos, sin, C / 2, s_.norm.data());
+    return quantize(s_.norm.data(), C, s_.channels, out, nullptr) / 127.0f;
+  }
+
+  NNCODEC_STAGE void store_rotated(const Layer& layer, Cache& cache) {
+    const int H = m_.n_heads, G = m_.n_kv_heads, C = m_.head_dim, half = C / 2;
+    float* u = s_.wide_f.data();
+    for (int r = 0; r < n_; ++r) {
+      scaled(r, layer.qkv, 0, layer.qkv.padded_out(), u);
+      if (!layer.causal.bias.empty()) {
+        for (int i = 0; i < layer.qkv.padded_out(); i += kWidth) {
+          store(u + i, load<Floats>(u + i) + load<Floats>(layer.causal.bias.data() + i));
+        }
+      }
+      const float* cos = s_.cos.data() + static_cast<std::size_t>(r) * half;
+      const float* sin = s_.sin.data() + static_cast<std::size_t>(r) * half;
+      const int slot = static_cast<int>(rows_[r].position % cache.capacity);
+      const std::size_t ring = static_cast<std::size_t>(rows_[r].lane) * G;
+      for (int h = 0; h < H; ++h) {
+        uint8_t* const query = queries(r) + h * s_.channels;
+        const float step = rotated_codes(u + h * C, layer.causal.q_norm, cos, sin, query);
+        s_.q_scale[r * H + h] = step * layer.gain[h];
+      }
+      for (int g = 0; g < G; ++g) {
+        uint8_t key[256];
+        const float step = rotated_codes(u + (H + g) * C, layer.causal.k_norm, cos, sin, key);
+        store_key(cache, ring + g, slot, key, step);
+        store_value(cache, ring + g, slot, u + (H + G + g) * C, 1.0f, C);
+      }
+    }
+    watch_.charge(kNorms);
+  }
+
+  NNCODEC_STAGE void gate(const Layer& layer) {
+    float* h = s_.wide_f.data();
+    const int padded = round_up(m_.d_ff, 16);  // the gate's rows
+    for (int r = 0; r < n_; ++r) {
+      scaled(r, layer.up, 0, layer.up.padded_out(), h);
+      for (int i = 0; i < padded; i += kWidth) {
+        store(h + i, clamp_activation(silu(load<Floats>(h + i)) * load<Floats>(h + padded + i)));
+      }
+      scale_[r] = quantize(h, m_.d_ff, layer.down.padded_in(), codes(r), nullptr) / 127.0f;
+    }
+    watch_.charge(kNorms);
   }
 
   const Model& m_;

@@ -59,10 +59,20 @@ struct Matrix {
   }
 };
 
+// What layers of models over tokens have beyond those of models over bytes (see causal.inl). Padded
+// with zeros to whole vectors, or empty where a model has no such thing.
+struct CausalLayer {
+  Buffer<float> attention_balance, mlp_balance;  // d_model
+  Buffer<float> bias;                            // of the product with qkv
+  Buffer<float> q_norm, k_norm;                  // head_dim
+};
+
+// `up` of a model over tokens has the gate's d_ff rows first, padded to whole blocks of 16.
 struct Layer {
   Matrix qkv, out, up, down;
   std::vector<float> gain;
   int window = 0;
+  CausalLayer causal = {};
 };
 
 // The most tokens that an n-gram has; a row carries as many of its past.
@@ -88,11 +98,19 @@ struct Model {
   int d_model = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, d_ff = 0, rope_period = 0;
   std::vector<int32_t> turns;  // head_dim / 2 rotary frequencies, turns a period
   std::vector<float> cos, sin;  // rope_period
-  std::vector<int8_t> embed;    // (257, d_model)
+  std::vector<int8_t> embed;    // (257, d_model), or (vocabulary, d_model)
   std::vector<float> embed_scale;
   Ngrams ngrams;
   std::vector<Layer> layers;
   Matrix head;
+
+  // Of models over tokens alone; the others have a vocabulary of 0.
+  int vocabulary = 0;
+  int attention_one = 255;          // the weight of the strongest key
+  float eps = 0, head_eps = 0;      // d_model and head_dim times epsilon
+  Buffer<float> head_balance;
+
+  bool causal() const { return vocabulary > 0; }
 };
 
 // Rows of one lane that may be in flight at once, where a state is made for many: a ring must keep
@@ -142,14 +160,18 @@ struct Cache {
   }
 };
 
+using Recent = std::array<int32_t, kMaxOrder>;
+
 // One position of one lane: what goes in, and where its 256 counts go. `tokens` are its own token and
 // the ones before it, the newest first, as far as the model's n-grams reach; before the first there are
-// marks.
+// marks. With models over tokens the counts go to `wide`, as many as the head has outputs; the rows of
+// one call want counts all or none.
 struct Row {
   int lane = 0;
-  std::array<int16_t, kMaxOrder> tokens{};
+  Recent tokens{};
   int64_t position = 0;
   int32_t* counts = nullptr;
+  uint32_t* wide = nullptr;
 };
 
 constexpr int kMaxRows = 32;
@@ -160,9 +182,9 @@ enum Stage { kProducts, kAttention, kNorms, kCounts, kCoding, kStages };
 // Buffers of one thread, reused from step to step.
 struct Scratch {
   explicit Scratch(const Model& m);
-  int width, wide, channels, slots;
+  int width, wide, outputs, channels, slots;  // wide: of codes; outputs: of sums
   Buffer<float> x, wide_f, norm, cos, sin, weights_f, q_scale;
-  Buffer<uint8_t> codes, queries, weights;
+  Buffer<uint8_t> codes, queries, weights, weights_low;
   Buffer<int32_t> acc, scores, visible;
   Buffer<int16_t> shorts;  // codes and weights widened, where the kernels want that
   bool timed = false;

@@ -3,7 +3,8 @@
 // State: the interval [low, low + range) of 64-bit numbers, of which the words already written are
 // the digits above. Invariant: range >= 2^48 before every symbol. It buys two things: a symbol of
 // probability 2^-24 still gets an interval of at least 2^24, so nothing is ever lost; and cutting
-// the range into 2^24 parts wastes at most one part in 2^24.
+// the range into 2^24 parts wastes at most one part in 2^24. Tokens, of which there are many, have
+// counts of 2^32 in all: an interval of at least 2^16, and a waste of at most one part in 2^16.
 //
 // Encoder and decoder share narrow() and differ only in where the symbol comes from, so they cannot
 // drift apart. The readable twin is nncodec/coder.py.
@@ -19,6 +20,7 @@ namespace nncodec {
 
 constexpr int kCountBits = 24;
 constexpr uint32_t kCountTotal = 1u << kCountBits;
+constexpr int kWideCountBits = 32;  // of tokens
 constexpr uint64_t kMinRange = uint64_t{1} << 48;
 constexpr int kWordBits = 16;
 constexpr int kSymbols = 256;
@@ -41,12 +43,25 @@ inline void check_counts(const int32_t* counts) {
   }
 }
 
-// Shrinks range to the part [begin, begin + count) of kCountTotal; returns where that part starts.
-// The last part takes what the division left over.
-inline uint64_t narrow(uint64_t& range, uint32_t begin, uint32_t count) {
-  const uint64_t part = range >> kCountBits;
+// The same of n counts, for a sum of 2^32.
+inline void check_counts(const uint32_t* counts, std::size_t n) {
+  uint64_t sum = 0;
+  bool positive = true;
+  for (std::size_t i = 0; i < n; ++i) {
+    positive &= counts[i] > 0;
+    sum += counts[i];
+  }
+  if (!positive || sum != uint64_t{1} << kWideCountBits) {
+    throw std::invalid_argument("counts must be positive and sum to 2^32");
+  }
+}
+
+// Shrinks range to the part [begin, begin + count) of 2^bits; returns where that part starts. The last
+// part takes what the division left over.
+inline uint64_t narrow(uint64_t& range, uint32_t begin, uint32_t count, int bits = kCountBits) {
+  const uint64_t part = range >> bits;
   const uint64_t start = part * begin;
-  range = begin + count == kCountTotal ? range - start : part * count;
+  range = uint64_t{begin} + count == uint64_t{1} << bits ? range - start : part * count;
   return start;
 }
 
@@ -57,6 +72,14 @@ class RangeEncoder {
     uint32_t begin = 0;
     for (int i = 0; i < symbol; ++i) begin += static_cast<uint32_t>(counts[i]);
     encode_part(begin, static_cast<uint32_t>(counts[symbol]));
+  }
+
+  // One of n symbols, with counts that sum to 2^32.
+  void encode_wide(const uint32_t* counts, std::size_t n, std::size_t symbol) {
+    check_counts(counts, n);
+    uint32_t begin = 0;
+    for (std::size_t i = 0; i < symbol; ++i) begin += counts[i];
+    encode_part(begin, counts[symbol], kWideCountBits);
   }
 
   // A bit that is 1 with probability `ones` / 2^24, 0 < ones < 2^24; ones come first.
@@ -81,9 +104,9 @@ class RangeEncoder {
   }
 
  private:
-  void encode_part(uint32_t begin, uint32_t count) {
-    add(narrow(range_, begin, count));
-    while (range_ < kMinRange) {  // at most twice: range_ >= 2^24 here
+  void encode_part(uint32_t begin, uint32_t count, int bits = kCountBits) {
+    add(narrow(range_, begin, count, bits));
+    while (range_ < kMinRange) {  // at most twice: range_ >= 2^16 here
       bytes_.push_back(static_cast<uint8_t>(low_ >> 56));
       bytes_.push_back(static_cast<uint8_t>(low_ >> 48));
       low_ <<= kWordBits;
@@ -124,6 +147,18 @@ class RangeDecoder {
     return static_cast<uint8_t>(symbol);
   }
 
+  // Inverse of encode_wide.
+  std::size_t decode_wide(const uint32_t* counts, std::size_t n) {
+    check_counts(counts, n);
+    const uint64_t part = range_ >> kWideCountBits;
+    const uint64_t target = offset_ / part;
+    std::size_t symbol = 0;
+    uint64_t begin = 0;
+    while (symbol + 1 < n && begin + counts[symbol] <= target) begin += counts[symbol++];
+    decode_part(static_cast<uint32_t>(begin), counts[symbol], kWideCountBits);
+    return symbol;
+  }
+
   // Inverse of encode_bit.
   int decode_bit(uint32_t ones) {
     const int bit = offset_ < (range_ >> kCountBits) * ones;
@@ -138,8 +173,8 @@ class RangeDecoder {
   }
 
  private:
-  void decode_part(uint32_t begin, uint32_t count) {
-    offset_ -= narrow(range_, begin, count);
+  void decode_part(uint32_t begin, uint32_t count, int bits = kCountBits) {
+    offset_ -= narrow(range_, begin, count, bits);
     if (offset_ >= range_) throw PayloadError("payload is damaged");
     while (range_ < kMinRange) {
       shift();

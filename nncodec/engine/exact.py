@@ -73,9 +73,9 @@ def matmul(codes: Tensor, weight: Tensor) -> Tensor:
     return product(codes, weight.T, 127 * 127)
 
 
-def exp2(x: Tensor) -> Tensor:
-    """2^x for x in [-24, 0] (lower values count as -24): a cubic, then a shift of the exponent."""
-    x = x.clamp(min=EXPONENT_FLOOR)
+def exp2(x: Tensor, floor: float = EXPONENT_FLOOR) -> Tensor:
+    """2^x for x in [floor, 0] (lower values count as it): a cubic, then a shift of the exponent."""
+    x = x.clamp(min=floor)
     whole = x.round()
     f = x - whole
     c0, c1, c2, c3 = EXP2_COEFFICIENTS

@@ -93,6 +93,104 @@ std::vector<int32_t> run(const Model& model, const char* isa, int threads, int l
   return all;
 }
 
+Buffer<float> random_floats(int n, float low) {
+  Buffer<float> values(static_cast<std::size_t>(round_up(n, 16)));
+  for (int i = 0; i < n; ++i) values[static_cast<std::size_t>(i)] = low + static_cast<float>(draw(0, 999)) * 0x1p-9f;
+  return values;
+}
+
+// A model over tokens, with whatever such models may have.
+Model random_causal(int d_model, int kv_heads, int group, int head_dim, int d_ff, int context, int symbols,
+                    bool biased, bool normed) {
+  Model m = random_model(d_model, kv_heads, group, head_dim, d_ff, {context, context});
+  m.vocabulary = symbols + 3;
+  m.attention_one = std::min(65535, (1 << 24) / context - 1);
+  m.eps = 0.001f;
+  m.head_eps = 0.0001f;
+  m.embed.resize(static_cast<std::size_t>(m.vocabulary) * d_model);
+  for (int8_t& code : m.embed) code = static_cast<int8_t>(draw(-127, 127));
+  m.embed_scale.assign(static_cast<std::size_t>(m.vocabulary), 0x1p-7f);
+  m.head = random_matrix(symbols, d_model);
+  m.head_balance = random_floats(d_model, 0.5f);
+  for (Layer& layer : m.layers) {
+    layer.up = random_matrix(2 * round_up(d_ff, 16), d_model);
+    for (int row = d_ff; row < layer.up.out; ++row) {
+      if (row % round_up(d_ff, 16) >= d_ff) layer.up.scale[static_cast<std::size_t>(row)] = 0.0f;
+    }
+    layer.causal.attention_balance = random_floats(d_model, 0.5f);
+    layer.causal.mlp_balance = random_floats(d_model, 0.5f);
+    if (biased) layer.causal.bias = random_floats(layer.qkv.out, -1.0f);
+    if (normed) {
+      layer.causal.q_norm = random_floats(head_dim, 0.5f);
+      layer.causal.k_norm = random_floats(head_dim, -0.5f);
+    }
+  }
+  return m;
+}
+
+// Its counts over `steps` positions in pieces of `stride`; all of them, or those behind each piece's last.
+std::vector<uint32_t> run_causal(const Model& model, const std::string& isa, int threads, int lanes, int steps,
+                                 int stride, bool last, const std::vector<int32_t>& tokens) {
+  Engine engine(model, threads, isa);
+  State state(engine);
+  const int32_t begin = 1;
+  const auto outputs = static_cast<std::size_t>(model.head.out);
+  state.advance_wide(&begin, 1, 0, nullptr);
+  state.fork(lanes);
+  std::vector<uint32_t> all(static_cast<std::size_t>(lanes) * steps * outputs);
+  for (int at = 0; at < steps; at += stride) {
+    const int n = std::min(stride, steps - at), wanted = last ? 1 : n;
+    std::vector<int32_t> piece;
+    std::vector<uint32_t> counts(static_cast<std::size_t>(lanes) * wanted * outputs);
+    for (int lane = 0; lane < lanes; ++lane) {
+      for (int i = 0; i < n; ++i) piece.push_back(tokens[static_cast<std::size_t>(lane) * steps + at + i]);
+    }
+    state.advance_wide(piece.data(), n, wanted, counts.data());
+    for (int lane = 0; lane < lanes; ++lane) {
+      const auto to = (static_cast<std::size_t>(lane) * steps + at + n - wanted) * outputs;
+      std::copy_n(counts.data() + static_cast<std::size_t>(lane) * wanted * outputs, wanted * outputs,
+                  all.data() + to);
+    }
+  }
+  try {
+    std::vector<int32_t> more(static_cast<std::size_t>(lanes) * model.layers[0].window, 0);
+    state.advance_wide(more.data(), model.layers[0].window, 0, nullptr);
+    return {};
+  } catch (const std::invalid_argument&) {  // the context is full
+  }
+  return all;
+}
+
+bool tokens_agree(const Model& model) {
+  const auto outputs = static_cast<std::size_t>(model.head.out);
+  for (int lanes : {1, 3, 17, 40}) {
+    const int steps = lanes > 10 ? 9 : model.layers[0].window - 1;
+    std::vector<int32_t> tokens(static_cast<std::size_t>(lanes) * steps);
+    for (int32_t& t : tokens) t = draw(0, model.vocabulary - 1);
+    const auto want = run_causal(model, "portable", 1, lanes, steps, steps, false, tokens);
+    if (want.empty()) return false;
+    for (std::size_t row = 0; row < want.size(); row += outputs) {
+      uint64_t sum = 0;
+      for (std::size_t i = 0; i < outputs; ++i) sum += want[row + i];
+      if (sum != uint64_t{1} << 32) return false;
+    }
+    for (const std::string& isa : available_isas()) {
+      for (int threads : {1, 2}) {
+        for (int stride : {1, 7, steps}) {
+          if (run_causal(model, isa, threads, lanes, steps, stride, false, tokens) != want) return false;
+          const auto few = run_causal(model, isa, threads, lanes, steps, stride, true, tokens);
+          for (std::size_t i = 0; i < few.size(); ++i) {
+            const int step = static_cast<int>(i / outputs) % steps;
+            const bool asked = step == steps - 1 || step % stride == stride - 1;
+            if (few[i] != (asked ? want[i] : 0)) return false;
+          }
+        }
+      }
+    }
+  }
+  return true;
+}
+
 using Direction = BlockCoder::Direction;
 
 std::vector<uint8_t> code(Engine* engine, const Geometry& g, int table_bits, Direction direction,
@@ -457,6 +555,11 @@ int main(int argc, char** argv) {
     }
   }
   if (!bad_outside_counts_are_refused()) return std::puts("bad counts are taken"), 1;
+  for (const Model& model : {random_causal(32, 2, 2, 16, 48, 64, 83, false, false),
+                             random_causal(37, 1, 6, 10, 71, 33, 300, true, true),
+                             random_causal(16, 1, 1, 2, 8, 90, 17, false, true)}) {
+    if (!tokens_agree(model)) return std::puts("counts of tokens differ"), 1;
+  }
   if (!tensors_travel()) return std::puts("tensors do not travel"), 1;
   if (!fields_travel()) return std::puts("fields do not travel"), 1;
   if (!deltas_travel()) return std::puts("deltas do not travel"), 1;

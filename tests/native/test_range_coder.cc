@@ -134,6 +134,58 @@ void bits() {
   decoder.finish();
 }
 
+// n counts of 2^32: cuts anywhere, or nearly all of it on one symbol.
+std::vector<uint32_t> random_wide_row(std::size_t n) {
+  std::vector<uint32_t> row(n, 1);
+  uint64_t left = (uint64_t{1} << 32) - n;
+  const bool spiky = below(3) == 0;
+  for (std::size_t i = 0; i + 1 < n && !spiky; ++i) {
+    const uint64_t part = below(left / 2 + 1);
+    row[i] += static_cast<uint32_t>(part);
+    left -= part;
+  }
+  row[below(n)] += static_cast<uint32_t>(left);
+  return row;
+}
+
+// Rows of tokens, with bits between; damage only throws.
+void wide_rows() {
+  std::vector<std::vector<uint32_t>> rows;
+  std::vector<std::size_t> symbols;
+  nncodec::RangeEncoder encoder;
+  for (uint64_t left = below(60); left > 0; --left) {
+    rows.push_back(random_wide_row(2 + below(300)));
+    const std::size_t n = rows.back().size();
+    symbols.push_back(below(2) ? below(n) : (n - 1) * below(2));
+    encoder.encode_wide(rows.back().data(), n, symbols.back());
+    encoder.encode_bit(9, static_cast<int>(left % 2));
+  }
+  std::vector<uint8_t> payload = encoder.finish();
+  nncodec::RangeDecoder decoder(payload.data(), payload.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    check(decoder.decode_wide(rows[i].data(), rows[i].size()) == symbols[i], "token comes back");
+    check(decoder.decode_bit(9) == static_cast<int>((rows.size() - i) % 2), "bit between tokens");
+  }
+  decoder.finish();
+  payload[below(payload.size())] ^= 1u << below(8);
+  payload.shrink_to_fit();
+  try {
+    nncodec::RangeDecoder damaged(payload.data(), payload.size());
+    for (const std::vector<uint32_t>& row : rows) {
+      check(damaged.decode_wide(row.data(), row.size()) < row.size(), "a symbol of the row");
+      damaged.decode_bit(9);
+    }
+  } catch (const nncodec::PayloadError&) {
+  }
+  for (const std::vector<uint32_t>& bad : {std::vector<uint32_t>{5, 6}, {0, 1u << 31, 1u << 31}}) {
+    try {
+      nncodec::RangeEncoder().encode_wide(bad.data(), bad.size(), 0);
+      check(false, "bad counts of tokens are rejected");
+    } catch (const std::invalid_argument&) {
+    }
+  }
+}
+
 void bad_rows() {
   Row row = random_row();
   const std::size_t at = below(kSymbols), other = (at + 1) % kSymbols;
@@ -180,6 +232,7 @@ int main() {
     round_trip();
     rejected += garbage();
     bits();
+    wide_rows();
     bad_rows();
     checksum();
   }

@@ -1,0 +1,137 @@
+"""From a Hugging Face folder to a folder of exact mode, ready for ``-m``.
+
+    config.json          the shape (``nncodec-exact``)
+    engine.safetensors   int8 matrices, scales, the tokens' bytes: with the config all that decides
+    tokenizer.json       how text is cut into tokens, which only whoever compresses needs
+    README.md            where it comes from
+
+Calibration wants text like that to come. Without any the model writes its own: its samples are
+what it expects to read, and nothing that is measured later has been seen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nncodec.causal.exact.weights import ExactModel
+from nncodec.causal.extras import need
+from nncodec.causal.tokenize import load_tokenizer, tokenize
+from nncodec.causal.vocabulary import TOKENIZER_FILE, TokenTable
+from nncodec.errors import InvalidModelError, NNCodecError
+from nncodec.files import write_atomically
+
+TEXTS, TEXT_TOKENS = 8, 256  # of calibration
+
+CARD = """\
+---
+library_name: nncodec
+tags: [compression, lossless]
+---
+# {name}
+
+Made by `nncodec models convert` from the {family} model {source}, whose licence it keeps:
+{layers} layers of width {width}, {symbols} tokens, a context of {context}. Its weights are
+integers, and archives made with it decode on any machine.
+"""
+
+Notify = Callable[[str], object]
+
+
+def convert_folder(
+    source: Path,
+    target: Path,
+    text: bytes | None = None,
+    context: int | None = None,
+    notify: Notify = print,
+) -> ExactModel:
+    """Convert ``source``; ``text`` is what to calibrate on, if not on samples of the model.
+
+    Raises InvalidModelError if it cannot be, MissingPackageError, NNCodecError for a folder in the
+    way or a text of too few tokens.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise NNCodecError(f"{target} is not empty: give a new folder")
+    need("torch")
+    from nncodec.causal.exact.convert import convert
+
+    table = TokenTable.from_folder(source)
+    model = load_float(source)
+    if text is None:
+        notify("sampling text from the model to calibrate on")
+        calibration = sample(model, table)
+    else:
+        calibration = cut(source, table, text)
+    notify(f"rounding with {calibration.size} tokens to calibrate on")
+    made = convert(model, table.bytes_of, table.begin, calibration, context)
+    made.save(target)
+    shutil.copyfile(source / TOKENIZER_FILE, target / TOKENIZER_FILE)
+    config = made.config
+    card = CARD.format(
+        name=target.resolve().name, source=source.resolve().name, family=model.config.model_type,
+        layers=config.n_layers, width=config.d_model, symbols=config.n_symbols,
+        context=config.context,
+    )  # fmt: skip
+    write_atomically(target / "README.md", card.encode())
+    return made
+
+
+def load_float(source: Path) -> Any:
+    """The float model, in float32 on the CPU; no code of the folder runs, no pickle is read."""
+    torch, transformers = need("torch"), need("transformers")
+    try:
+        with without_bars(transformers):
+            return transformers.AutoModelForCausalLM.from_pretrained(
+                source, dtype=torch.float32, use_safetensors=True, local_files_only=True,
+                trust_remote_code=False,
+            ).eval()  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        why = str(error).strip().splitlines() or [type(error).__name__]
+        raise InvalidModelError(f"{source} cannot be loaded by transformers: {why[0]}") from error
+
+
+@contextmanager
+def without_bars(transformers: Any) -> Iterator[None]:
+    """No progress bars on standard error, where errors alone belong."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def sample(model: Any, table: TokenTable, seed: int = 0) -> npt.NDArray[np.int64]:
+    """(TEXTS, T) tokens as the model draws them, behind the begin token."""
+    torch = need("torch")
+    steps = min(TEXT_TOKENS, model.config.max_position_embeddings - 1)
+    unusable = [i for i, token in enumerate(table.bytes_of) if token is None]
+    begin = torch.full((TEXTS, 1), table.begin)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        tokens = model.generate(
+            begin, attention_mask=torch.ones_like(begin), do_sample=True, temperature=1.0,
+            top_k=0, top_p=1.0, max_new_tokens=steps, min_new_tokens=steps, eos_token_id=None,
+            pad_token_id=0, suppress_tokens=unusable or None,
+        )  # fmt: skip
+    result: npt.NDArray[np.int64] = tokens.numpy()
+    return result
+
+
+def cut(source: Path, table: TokenTable, text: bytes) -> npt.NDArray[np.int64]:
+    """(up to TEXTS, T) tokens from all over ``text``, each behind the begin token."""
+    ids = tokenize(table, load_tokenizer(source), text).ids.astype(np.int64)
+    size = min(TEXT_TOKENS, len(ids))
+    if size < 16:
+        raise NNCodecError(f"the text to calibrate on has {size} tokens: give a longer one")
+    starts = np.linspace(0, len(ids) - size, min(TEXTS, len(ids) // size)).astype(int)
+    texts = np.stack([ids[start : start + size] for start in starts])
+    return np.concatenate((np.full((len(texts), 1), table.begin), texts), 1)
