@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="what was measured already, too")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.quick and arguments.output == RESULTS:
+        parser.error("--quick is not for docs/results: give a folder with -o")
     arguments.output.mkdir(parents=True, exist_ok=True)
     run = command(
         arguments.corpora, arguments.quick, arguments.corpus, arguments.output, arguments.again

@@ -19,6 +19,8 @@ while [ $# -gt 0 ]; do
 done
 folder=$(realpath -m "$folder")
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "bench"
-python scripts/make_results.py "$corpora" ${quick[@]+"${quick[@]}"} -o "$folder"
-python scripts/results_tables.py --show "$folder"
+code=0
+python scripts/make_results.py "$corpora" ${quick[@]+"${quick[@]}"} -o "$folder" || code=$?
+python scripts/results_tables.py --show "$folder" # also if a codec failed: that is said there
 echo "page, figures and rows: $folder"
+exit "$code"

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nncodec.bench.results import ABSENT, OK, QUOTED, SIZED, Row, read_results
+from nncodec.bench.results import ABSENT, FAILED, OK, QUOTED, SIZED, Row, read_results
 from nncodec.bench.summary import Total, summarise
 
 ROOT = Path(__file__).parents[1]
@@ -150,12 +150,22 @@ def measured_on(rows: list[Row]) -> str:
     machines = sorted({row["machine"] for row in measured})
     days = sorted({row["date"][:10] for row in measured})
     period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    versions = dict.fromkeys(row["codec_version"] for row in measured)
-    absent = dict.fromkeys(row["codec"] for row in rows if row["status"] in (QUOTED, ABSENT))
-    said = f"Measured on {' and '.join(machines)}, {period}: {', '.join(versions)}."
-    if absent:
-        said += f" Not installed there: {', '.join(NAMES.get(c, c) for c in absent)}."
+    versions = dict.fromkeys(
+        f"nncodec {row['codec_version']}" if row["codec"] in OURS else row["codec_version"]
+        for row in measured
+    )
+    said = f"Measured on {' and '.join(machines)}, {period}{runs(measured)}: {', '.join(versions)}."
+    for what, statuses in (("Not installed there", (QUOTED, ABSENT)), ("Failed there", (FAILED,))):
+        codecs = dict.fromkeys(row["codec"] for row in rows if row["status"] in statuses)
+        if codecs:
+            said += f" {what}: {', '.join(NAMES.get(codec, codec) for codec in codecs)}."
     return said
+
+
+def runs(measured: list[Row]) -> str:
+    """Of how many runs the medians are; a slow codec may have had fewer."""
+    counts = sorted({int(row["compress_runs"]) for row in measured})
+    return f", medians of {counts[0]} to {counts[-1]} runs" if counts[-1] > 1 else ", one run each"
 
 
 # Document, mark, table.
