@@ -25,7 +25,7 @@ from nncodec import api
 from nncodec._core import PayloadError
 from nncodec.blocks import Geometry
 from nncodec.causal import coding
-from nncodec.causal.codec import CausalCodec, FloatModel, TokenCoder
+from nncodec.causal.codec import CausalCodec, FloatModel, TokenCoder, mostly_text
 from nncodec.causal.coding import TokenGeometry
 from nncodec.causal.environment import Environment
 from nncodec.causal.folder import CausalFolder, is_causal
@@ -134,6 +134,20 @@ def test_text_is_tokens_and_a_binary_is_not(folder: Path) -> None:
     packed = nncodec.compress(BINARY * 3, model=str(folder), threads=1)
     assert nncodec.info(packed).blocks.keys() <= {"contexts", "stored"}
     assert packed == nncodec.compress(BINARY * 3, level=1)
+
+
+def test_only_text_is_tried(model: CausalModel) -> None:
+    """Large noise would be cut into millions of escapes, only to be thrown away."""
+    noise = np.random.default_rng(0).integers(0, 256, 1 << 22, dtype=np.uint8)
+    assert not mostly_text(noise)
+    assert not mostly_text(np.frombuffer(BINARY * 900, np.uint8))
+    for text in (TEXT, TEXT * 999, "あいう".encode() * 99_999, b"x", TEXT[:99] + b"\xff\0" * 20):
+        assert mostly_text(np.frombuffer(text, np.uint8))
+    seen: list[int] = []
+    coder = CausalCodec(model, 6)
+    coder.tokenizer = None  # type: ignore[assignment]  # which would be asked
+    assert len(coder.compress(noise, seen.append)) > len(noise)
+    assert sum(seen) == len(noise)
 
 
 def test_what_an_archive_says(archive: bytes, folder: Path) -> None:
@@ -524,6 +538,8 @@ def test_hub_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert by_id
     assert by_id.path.name == commit
     assert find_folder("other/lm") is None
+    monkeypatch.chdir(tmp_path)
+    assert find_folder(f"{repository.name}/mistyped", download=True) is None
     with pytest.raises(HubError, match="HF_HUB_OFFLINE"):
         find_folder("other/lm", download=True)
 

@@ -24,7 +24,7 @@ from nncodec.causal.folder import CausalFolder
 from nncodec.causal.memory import lanes_that_fit
 from nncodec.causal.payload import Payload, most_side
 from nncodec.causal.predictor import CausalModel, Settings, describe
-from nncodec.causal.tokenize import Tokens, load_tokenizer, tokenize, untokenize
+from nncodec.causal.tokenize import Tokens, load_tokenizer, no_text, tokenize, untokenize
 from nncodec.codec import CODED_FIELDS, Codec
 from nncodec.container import Block, Kind
 from nncodec.engine.native import NativeContexts
@@ -46,6 +46,7 @@ LANES = {
 }
 PREFIX_TOKENS = 64
 MOST_ESCAPED_PCT = 50  # of a block's bytes: else it is hardly text
+SAMPLE_BYTES, SAMPLES = 1 << 14, 8
 TIMED_STEPS = 4  # after as many the time that is left can be told
 LONG = 20.0  # seconds, from which on it is told
 
@@ -178,6 +179,8 @@ class CausalCodec(Codec):
     def try_tokens(self, data: Bytes, progress: Progress) -> tuple[Geometry, bytes] | None:
         """Geometry and payload; None where there is little text."""
         model = self.tokens.model
+        if not mostly_text(data):
+            return None
         tokens = tokenize(model.table, self.tokenizer, data.tobytes())
         escaped = len(tokens.side)
         if escaped * 100 > len(data) * MOST_ESCAPED_PCT or escaped > most_side(len(data)):
@@ -207,6 +210,14 @@ class CausalCodec(Codec):
         while 2 * lanes <= most and 2 * lanes * self.lane_tokens <= count:
             lanes *= 2
         return Geometry(lanes, min(PREFIX_TOKENS, count // 8) if lanes > 1 else 0)
+
+
+def mostly_text(data: Bytes) -> bool:
+    """Whether samples are, so that large binary files are not cut into millions of escapes."""
+    starts = np.linspace(0, max(0, len(data) - SAMPLE_BYTES), SAMPLES, dtype=np.int64).tolist()
+    escaped = sum(no_text(data[at : at + SAMPLE_BYTES].tobytes()) for at in sorted(set(starts)))
+    taken = sum(len(data[at : at + SAMPLE_BYTES]) for at in set(starts))
+    return escaped * 100 <= taken * MOST_ESCAPED_PCT
 
 
 class Watch:

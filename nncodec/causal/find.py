@@ -28,7 +28,7 @@ def find_folder(name: str, download: bool = False) -> CausalFolder | None:
             return CausalFolder(path.resolve())
         if path.is_dir():
             return None
-    if not REPOSITORY.fullmatch(name):
+    if not REPOSITORY.fullmatch(name) or Path(name).parent.is_dir():  # a path, perhaps mistyped
         return None
     cached = cached_snapshot(name)
     if cached is None and download:
