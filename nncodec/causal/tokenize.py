@@ -112,6 +112,11 @@ def tokenize(table: TokenTable, tokenizer: Tokenizer, data: bytes) -> Tokens:
     return Tokens(np.array(ids, dtype=np.int32), side)
 
 
+def no_text(data: bytes) -> int:
+    """How many of the bytes are no valid text, or control characters."""
+    return sum(map(len, NO_TEXT.findall(data.decode("utf-8", "surrogateescape"))))
+
+
 def cut(table: TokenTable, tokenizer: Tokenizer, data: bytes) -> Iterator[Segment]:
     """Tokens where there is text that they say, the bytes themselves elsewhere."""
     text = data.decode("utf-8", "surrogateescape")
