@@ -67,7 +67,7 @@ def convert_folder(
         notify("sampling text from the model to calibrate on")
         calibration = sample(model, table)
     else:
-        calibration = cut(source, table, text)
+        calibration = cut(source, table, text, model.config.max_position_embeddings - 1)
     notify(f"rounding with {calibration.size} tokens to calibrate on")
     made = convert(model, table.bytes_of, table.begin, calibration, context)
     made.save(target)
@@ -126,10 +126,10 @@ def sample(model: Any, table: TokenTable, seed: int = 0) -> npt.NDArray[np.int64
     return result
 
 
-def cut(source: Path, table: TokenTable, text: bytes) -> npt.NDArray[np.int64]:
-    """(up to TEXTS, T) tokens from all over ``text``, each behind the begin token."""
+def cut(source: Path, table: TokenTable, text: bytes, most: int) -> npt.NDArray[np.int64]:
+    """(up to TEXTS, up to ``most``) tokens from all over ``text``, behind the begin token."""
     ids = tokenize(table, load_tokenizer(source), text).ids.astype(np.int64)
-    size = min(TEXT_TOKENS, len(ids))
+    size = min(TEXT_TOKENS, len(ids), most)
     if size < 16:
         raise NNCodecError(f"the text to calibrate on has {size} tokens: give a longer one")
     starts = np.linspace(0, len(ids) - size, min(TEXTS, len(ids) // size)).astype(int)
