@@ -6,8 +6,9 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -15,10 +16,15 @@ import numpy as np
 from nncodec import modelstore
 from nncodec._core import ByteStore
 from nncodec.causal.environment import Environment
+from nncodec.causal.exact import native as exact_native
+from nncodec.causal.exact.blocks import ExactTokens
+from nncodec.causal.exact.config import is_exact
+from nncodec.causal.exact.weights import ExactModel
 from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.codec import Codec, decompress_stream
 from nncodec.container import VERSION, read_frames
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
+from nncodec.engine_weights import EngineModel
 from nncodec.errors import ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
@@ -53,6 +59,8 @@ def load_codec(
         raise NNCodecError(f"no level {level}: choose one of {min(LEVELS)} to {max(LEVELS)}")
     if model is not None and (folder := causal_folder(model, download=True)):
         return causal_codec(folder, level, threads, options, notify)
+    if model is not None and (exact := exact_folder(model)):
+        return exact_codec(exact, level, threads, options)
     if options != DEFAULT:
         raise NNCodecError(
             "dtype, device, lanes, context and verify are for a causal language model of somebody "
@@ -75,6 +83,25 @@ def load_codec(
     bounds = (plan.lanes, plan.table_bits, contexts, plan.lane_bytes)
     cores = threads or usable_cores()
     return Codec(engine, weights.model_id, *bounds, threads=cores, tensors=plan.tensors)
+
+
+def exact_folder(name: str) -> Path | None:
+    """The folder of an exact model over tokens, if a name means one."""
+    try:
+        folder = modelstore.locate(name)
+    except ModelNotFoundError:
+        return None
+    return folder if is_exact(folder) else None
+
+
+def exact_codec(folder: Path, level: int, threads: int | None, options: CausalOptions) -> Codec:
+    from nncodec.causal.exact.codec import ExactCodec
+
+    if replace(options, lanes=None) != DEFAULT:
+        raise NNCodecError(
+            f"{folder} is exact: it has no dtype, device or context to choose, and needs no check"
+        )
+    return ExactCodec(ExactModel.load(folder), folder, level, threads, options.lanes)
 
 
 def causal_folder(name: str, download: bool = False) -> CausalFolder | None:
@@ -121,7 +148,10 @@ def load_coder(
             return own.coder
     if folder is None or folder.model_id != model_id:
         try:
-            return NativeEngine(modelstore.find_by_id(model_id), threads)
+            found = modelstore.find_by_id(model_id)
+            if isinstance(found, EngineModel):
+                return NativeEngine(found, threads)
+            return ExactTokens(found, exact_native.NativeEngine(found, threads))
         except ModelNotFoundError:
             from nncodec.causal.find import find_by_id
 

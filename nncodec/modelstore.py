@@ -106,11 +106,11 @@ def find_largest() -> EngineModel:
     return EngineModel.load(largest.folder)
 
 
-def find_by_id(model_id: bytes) -> EngineModel:
+def find_by_id(model_id: bytes) -> AnyModel:
     """Load the model that an archive names. Raises ModelNotFoundError with its hash."""
     for model in installed():
         try:
-            loaded = EngineModel.load(model.folder)
+            loaded = load(model.folder)
         except InvalidModelError:
             continue  # a broken folder must not hide the right one; find() reports it by name
         if loaded.model_id == model_id:
