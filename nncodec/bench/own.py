@@ -18,10 +18,12 @@ import nncodec
 from nncodec import api, modelstore
 from nncodec.bench.codecs import AbsentError, Probe
 from nncodec.bench.worker import InMemory
+from nncodec.causal.exact.config import is_exact
+from nncodec.causal.exact.weights import ExactModel
 from nncodec.codec import decompress_stream
 from nncodec.engine.native import usable_cores
 from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
-from nncodec.errors import BenchError, ModelNotFoundError
+from nncodec.errors import BenchError, MissingPackageError, ModelNotFoundError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
 
@@ -45,10 +47,10 @@ class OwnCodec:
         if LEVELS[self.level].model is None:
             return Probe(nncodec.__version__)
         try:
-            model, size = find_model(self.model or LEVELS[self.level].model or "")
-        except ModelNotFoundError as error:
+            model_id, size = find_model(self.model or LEVELS[self.level].model or "")
+        except (ModelNotFoundError, MissingPackageError) as error:
             raise AbsentError(str(error)) from error
-        return Probe(nncodec.__version__, model.model_id.hex(), size)
+        return Probe(nncodec.__version__, model_id.hex(), size)
 
     def job(self, direction: str) -> Mapping[str, Any]:
         model = self.model
@@ -58,14 +60,16 @@ class OwnCodec:
         return {"module": "nncodec.bench.own", "lean": False, **plan}
 
 
-def find_model(name: str) -> tuple[EngineModel, int]:
-    """The model that ``load_codec`` takes for a name, and the bytes of its file."""
+def find_model(name: str) -> tuple[bytes, int]:
+    """Id and bytes of the weights of the model that ``load_codec`` takes for a name."""
     if name == "largest":
-        model = modelstore.find_largest()
         sizes = [(there.folder / WEIGHTS_FILE).stat().st_size for there in modelstore.installed()]
-        return model, max(sizes)
+        return modelstore.find_largest().model_id, max(sizes)
+    if name != "default" and (causal := api.causal_folder(name)):
+        return causal.model_id, sum(path.stat().st_size for path in causal.files)
     folder = modelstore.locate(modelstore.DEFAULT_MODEL if name == "default" else name)
-    return EngineModel.load(folder), (folder / WEIGHTS_FILE).stat().st_size
+    weights = ExactModel.load(folder) if is_exact(folder) else EngineModel.load(folder)
+    return weights.model_id, (folder / WEIGHTS_FILE).stat().st_size
 
 
 def parse_own(options: str, threads: int | None) -> OwnCodec:
