@@ -150,12 +150,18 @@ def measured_on(rows: list[Row]) -> str:
     machines = sorted({row["machine"] for row in measured})
     days = sorted({row["date"][:10] for row in measured})
     period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    versions = dict.fromkeys(row["codec_version"] for row in measured)
+    versions = dict.fromkeys(version(row) for row in measured)
     absent = dict.fromkeys(row["codec"] for row in rows if row["status"] in (QUOTED, ABSENT))
     said = f"Measured on {' and '.join(machines)}, {period}: {', '.join(versions)}."
     if absent:
         said += f" Not installed there: {', '.join(NAMES.get(c, c) for c in absent)}."
     return said
+
+
+def version(row: Row) -> str:
+    """As the row has it, but ours with our name: the others' have theirs in them."""
+    own = row["codec"].split(":")[0] == "nncodec"
+    return f"nncodec {row['codec_version']}" if own else row["codec_version"]
 
 
 # Document, mark, table.
