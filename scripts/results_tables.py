@@ -150,10 +150,7 @@ def measured_on(rows: list[Row]) -> str:
     machines = sorted({row["machine"] for row in measured})
     days = sorted({row["date"][:10] for row in measured})
     period = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    versions = dict.fromkeys(
-        f"nncodec {row['codec_version']}" if row["codec"] in OURS else row["codec_version"]
-        for row in measured
-    )
+    versions = dict.fromkeys(version(row) for row in measured)
     said = f"Measured on {' and '.join(machines)}, {period}{runs(measured)}: {', '.join(versions)}."
     for what, statuses in (("Not installed there", (QUOTED, ABSENT)), ("Failed there", (FAILED,))):
         codecs = dict.fromkeys(row["codec"] for row in rows if row["status"] in statuses)
@@ -166,6 +163,12 @@ def runs(measured: list[Row]) -> str:
     """Of how many runs the medians are; a slow codec may have had fewer."""
     counts = sorted({int(row["compress_runs"]) for row in measured})
     return f", medians of {counts[0]} to {counts[-1]} runs" if counts[-1] > 1 else ", one run each"
+
+
+def version(row: Row) -> str:
+    """As the row has it, but ours with our name: the others' have theirs in them."""
+    own = row["codec"].split(":")[0] == "nncodec"
+    return f"nncodec {row['codec_version']}" if own else row["codec_version"]
 
 
 # Document, mark, table.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sourced by demo.sh and test.sh: a virtual environment in .venv with the package (and EXTRAS).
+# Sourced by demo.sh, results.sh and test.sh: a virtual environment in .venv with the package (and EXTRAS).
 # Needs Python 3.10+, a C++20 compiler; cmake and ninja come from PyPI.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -5,6 +5,7 @@ usage: python scripts/sweep_table.py RESULTS.csv [FILE]        FILE: a name in t
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -40,4 +41,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # head has what it wants; nothing is to be said at the end, either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

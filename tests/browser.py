@@ -111,7 +111,10 @@ class Browser:
 
 @contextmanager
 def browser(chrome: str, profile: Path) -> Iterator[Browser]:
-    """Chromium reads commands from its descriptor 3 and writes answers to 4."""
+    """Chromium reads commands from its descriptor 3 and writes answers to 4.
+
+    Its temporary folders are in ``profile``, too: it leaves one behind when it is ended.
+    """
     their_in, our_out = os.pipe()
     our_in, their_out = os.pipe()
     options = [
@@ -126,6 +129,7 @@ def browser(chrome: str, profile: Path) -> Iterator[Browser]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(profile)},
     )
     os.close(their_in)
     os.close(their_out)

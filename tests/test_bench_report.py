@@ -464,6 +464,9 @@ def test_what_is_not_measured_is_said(chrome: Browser, load: Load, real: list[Ro
     for word in ("cmix is not on the PATH", "other bytes after the round trip", "code length"):
         assert word in said
     assert texts(chrome, "#totals .chip.quoted") == ["quoted"]
+    quoted = sum(r["status"] == "quoted" and r["machine"] == HERE["machine"] for r in real)
+    lead = texts(chrome, "#lead")[0]
+    assert lead.endswith(f", every round trip measured here compared, {quoted} sizes quoted")
     assert "the authors' table" in texts(chrome, "#notes")[0]
     assert "cmix (absent)" in texts(chrome, "#pareto-key")[0]
     assert "cmd:broken (failed)" in texts(chrome, "#pareto-key")[0]
@@ -479,6 +482,10 @@ def test_what_is_not_measured_is_said(chrome: Browser, load: Load, real: list[Ro
     assert "other bytes" in texts(chrome, "#rows tbody tr")[0]
     change(chrome, "row-filter", "nothing has this")
     assert texts(chrome, "#rows") == ["No row has all of that."]
+    load([r for r in real if r["status"] != "quoted"])
+    assert texts(chrome, "#lead")[0].endswith(", every round trip compared")
+    load([r for r in real if r["status"] == "quoted"])
+    assert "round trip" not in texts(chrome, "#lead")[0]
 
 
 @needs_chrome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,9 @@ from nncodec.engine.native import NativeContexts, NativeEngine
 from nncodec.engine_weights import EngineModel
 from nncodec.errors import NNCodecError
 from nncodec.explain import Detail, Explanation, explain, tracing
+from nncodec.explain.explanation import Region
 from nncodec.explain.summary import curve, stretches
+from nncodec.explain.terminal import sums
 from nncodec.lanes import no_progress
 from nncodec.tensors.base import Base
 
@@ -252,6 +255,30 @@ def test_terminal_shows_a_bounded_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize("span", ["5", "9:3", "-1:4", "a:b", "1:2:3"])
 def test_ranges_that_are_none(tmp_path: Path, span: str) -> None:
     assert cli("explain", "-m", "tiny", f"--range={span}", tmp_path / "absent").rc == 2
+
+
+def test_quiet_has_no_summary(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes(TEXT)
+    tiny = ("explain", "-m", "tiny", "-l", "2", path)
+    whole, quiet = (cli(*tiny, *more).out.decode() for more in ((), ("-q",)))
+    assert "network alone" in whole
+    assert quiet == whole[whole.index("Bytes 0 to ") :]
+
+
+def test_the_terminal_rounds_up_as_the_page_does(codec: Codec) -> None:
+    region = Region(0, 100, "mixed", 90, 2, network_bits=640.5, contexts_bits=648.0)
+    shown = replace(explained(TEXT[:100], codec), regions=(region,))
+    said = "\n".join(sums(shown, {"file": "a", "level": 2, "model": "tiny"}))
+    for name, whole in (("network alone", 81), ("context models alone", 81), ("both", 90)):
+        assert re.search(rf"{name}.* {whole} bytes", said), said
+
+
+@pytest.mark.parametrize("page", ["-", ""])
+def test_pages_need_a_name(tmp_path: Path, page: str) -> None:
+    result = cli("explain", "-m", "tiny", "--html", page, tmp_path / "absent")
+    assert result.rc == 2
+    assert "--html takes the name of a file" in " ".join(result.err.split())
 
 
 def test_errors(tmp_path: Path) -> None:

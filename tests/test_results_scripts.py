@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from helpers import JSON, TEXT
 
-from nncodec.bench.results import read_results
+from nncodec.bench.results import COLUMNS, read_results, write_results
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,6 +92,25 @@ def test_from_files_to_tables(
     assert ended.value.code == 0
     smallest_first = [row["file"] for row in read_results(out / "corpus.csv").values()]
     assert smallest_first == ["json"] * 3 + ["text"] * 3
+
+
+def test_versions_have_names(tables: ModuleType, tmp_path: Path) -> None:
+    """Ours is recorded as the bare number, a library's with its name."""
+    write_results(
+        tmp_path / "t.csv",
+        [
+            dict.fromkeys(COLUMNS, "")
+            | {"file": "a", "codec": codec, "status": "ok", "codec_version": version}
+            | {"machine": "M", "date": "2026-11-28T00:00:00"}
+            for codec, version in (
+                ("nncodec", "0.1.0"),
+                ("nncodec:level=1", "0.1.0"),
+                ("zstd:19", "zstd 1.5"),
+            )
+        ],
+    )
+    said = tables.measured_on(tables.rows_of(tmp_path / "t.csv"))
+    assert said == "Measured on M, 2026-11-28: nncodec 0.1.0, zstd 1.5."
 
 
 def test_a_file_that_is_not_there(make_results: ModuleType, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from helpers import CLI, python_fails, run_python
+from test_cli import cli
 
 from nncodec.errors import NNCodecError, SweepError
 from nncodec.sweep.laws import Fit, Law, fit_law, law_model
@@ -265,6 +269,34 @@ def test_the_command_prints_tables_and_json(table: Path, tmp_path: Path) -> None
     assert json.loads(as_json.stdout) == json.loads(out.read_text())
     wrong = run_python(CLI, "sweep", "fit", str(table), "--of", "nothing")
     assert (wrong.returncode, wrong.stderr.count(b"\n")) == (1, 1)
+    absent = cli("sweep", "fit", tmp_path / "absent.csv")
+    said = f"nncodec: cannot read {tmp_path}/absent.csv: no such file or directory"
+    assert (absent.rc, absent.errors) == (1, [said])
+    folder = cli("sweep", "fit", tmp_path)
+    assert (folder.rc, folder.errors) == (1, [f"nncodec: {tmp_path}: is a directory"])
+
+
+def test_a_core_module_does_not_import_the_commands(table: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from nncodec.sweep.report import fit_report; "
+        "fit_report(Path(sys.argv[1]), ['held_out'], 'int8', None, 'parameters', [], 0, 20); "
+        "print([m for m in sys.modules if m.startswith('nncodec.cli')])"
+    )
+    result = run_python(code, str(table))
+    assert result.stdout == b"[]\n", python_fails(result)
+
+
+def test_the_table_of_points_may_be_cut_short(table: Path) -> None:
+    """The reader of a pipe that has ended already: no traceback."""
+    script = Path(__file__).parent.parent / "scripts" / "sweep_table.py"
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(script), str(table)]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    whole = subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
+    assert len(whole) == 4 + len({row["point"] for row in make_rows()})
 
 
 def test_fitting_needs_neither_torch_nor_matplotlib(table: Path) -> None:
@@ -289,6 +321,30 @@ def test_figures_are_the_same_every_time(table: Path, tmp_path: Path) -> None:
         one = (tmp_path / "one" / name).read_bytes()
         assert one == (tmp_path / "two" / name).read_bytes()
         assert len(one) > 5000
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="matplotlib is absent")
+@pytest.mark.parametrize(
+    ("points", "said", "kinds"),
+    [
+        (3, "3 points; a law of N needs 4; 3 points; a law of C needs 4", ("compute", "size")),
+        (1, "a law needs 3 different values of N or D; a law needs 3", ("compute",)),
+        (4, "", ("compute", "optimum", "size")),
+    ],
+)
+def test_too_few_points_for_a_law_are_drawn_without_it(
+    tmp_path: Path, points: int, said: str, kinds: tuple[str, ...]
+) -> None:
+    chosen = [f"p{i:02}" for i in range(points)]
+    write_results(tmp_path / "r.csv", [row for row in make_rows() if row["point"] in chosen])
+    out = tmp_path / "f"
+    result = cli("sweep", "plot", tmp_path / "r.csv", "--resamples", "20", "-o", out)
+    assert result.rc == 0, result.err
+    expected = f"nncodec: {tmp_path}/r.csv: drawn without a law: {said}"
+    assert len(result.errors) == (1 if said else 0)
+    assert all(line.startswith(expected) for line in result.errors)
+    assert {p.name for p in out.glob("*.svg")} == {f"held_out_{kind}.svg" for kind in kinds}
+    assert all(path.stat().st_size > 5000 for path in out.iterdir())
 
 
 def test_figures_without_matplotlib_are_an_error_of_one_line(table: Path, tmp_path: Path) -> None:

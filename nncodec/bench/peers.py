@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from nncodec.bench.external import CommandCodec
-from nncodec.errors import BenchError, MissingPackageError
+from nncodec.errors import BenchError
+from nncodec.toml import load_toml
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,11 @@ def known_peers(extra: Path | None = None) -> dict[str, Peer]:
 
 
 def read_peers(data: bytes, name: str) -> dict[str, Peer]:
-    table = load_toml(data, name)
-    return {peer: parse_peer(values, f"{name}: [{peer}]", peer) for peer, values in table.items()}
-
-
-def load_toml(data: bytes, name: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError as error:
-            raise MissingPackageError(
-                "needs tomli: install it with pip install 'nncodec-lm[bench]'"
-            ) from error
     try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = load_toml(data, "bench")
+    except ValueError as error:
         raise BenchError(f"{name} is no TOML: {error}") from error
+    return {peer: parse_peer(values, f"{name}: [{peer}]", peer) for peer, values in table.items()}
 
 
 def parse_peer(values: object, where: str, name: str) -> Peer:

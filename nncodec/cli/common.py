@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -29,10 +30,25 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
         raise
     except (NNCodecError, OSError, MemoryError) as error:
         shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
-        why = " ".join(str(error).split()) or type(error).__name__
-        print(f"nncodec: {shown}: {why}", file=sys.stderr)
+        why = " ".join(reason(error, name).split()) or type(error).__name__
+        unread = isinstance(error, FileNotFoundError) and path_of(error) == name
+        print(f"nncodec: {'cannot read ' * unread}{shown}: {why}", file=sys.stderr)
         return False
     return True
+
+
+def reason(error: Exception, name: str) -> str:
+    """What the system says, without its number, and of which file if it is not ``name``."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    why, path = error.strerror.lower(), path_of(error)
+    return why if path in (None, name) else f"{path}: {why}"
+
+
+def path_of(error: OSError) -> str | None:
+    """The file that an error is about, if it has a name (not a descriptor's number)."""
+    found = error.filename
+    return os.fsdecode(found) if isinstance(found, (str, bytes, os.PathLike)) else None
 
 
 def needing_torch(work: Callable[[str], None]) -> Callable[[str], None]:

@@ -41,6 +41,8 @@ def explain(
 ) -> None:
     """Show what each byte of a file costs, and what network and context models said of it."""
     begin, end = read_range(span)
+    if page in ("", files.STDIO):
+        raise typer.BadParameter("--html takes the name of a file to write")
     if not (span or page or as_json):
         end = ON_TERMINAL
 
@@ -73,7 +75,7 @@ def explain(
         elif not page:
             from nncodec.explain import terminal
 
-            terminal.show(shown, facts)
+            terminal.show(shown, facts, summary=not quiet)
 
     each([file], work)
 

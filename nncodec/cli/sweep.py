@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -84,7 +85,8 @@ def fit(
     """Fit power laws to a table of results; say which model size pays for a file."""
 
     def work(_name: str) -> None:
-        from nncodec.sweep.report import fit_report, show_report, write_report
+        from nncodec.cli.sweep_report import show_report
+        from nncodec.sweep.report import fit_report, write_report
 
         report = fit_report(
             results,
@@ -118,7 +120,10 @@ def plot(
     def work(_name: str) -> None:
         from nncodec.sweep.plot import plot_results
 
-        for path in plot_results(results, output, measure, size, resamples):
+        def warn(line: str) -> None:
+            print(f"nncodec: {results}: {line}", file=sys.stderr)
+
+        for path in plot_results(results, output, measure, size, resamples, warn):
             print(path)
 
     each([str(results)], work)

@@ -6,6 +6,7 @@ before it, so that even then it says something. Control characters are never pri
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -28,13 +29,16 @@ HEX_BYTES = 16
 MOST_REGIONS = 20
 
 
-def show(shown: Explanation, facts: dict[str, Any]) -> None:
-    """Print it to standard output."""
+def show(shown: Explanation, facts: dict[str, Any], summary: bool = True) -> None:
+    """Print it to standard output; without ``summary`` the bytes and stretches alone."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    for said in sums(shown, facts):
-        console.print(said)
+    if summary:
+        for said in sums(shown, facts):
+            console.print(said)
     if len(shown.data):
-        console.print(f"\nBytes {shown.begin} to {shown.end}, bits a byte before each line")
+        if summary:
+            console.print()
+        console.print(f"Bytes {shown.begin} to {shown.end}, bits a byte before each line")
         console.print(legend())
         for line in text_lines(shown) if looks_like_text(bytes(shown.data)) else hex_lines(shown):
             console.print(line)
@@ -61,7 +65,8 @@ def sums(shown: Explanation, facts: dict[str, Any]) -> Iterator[str]:
             ("both, as coded", "both_bits"),
         ):
             bits = compared[key]
-            yield f"  {name:22}{bits / 8:12.0f} bytes {bits / compared['bytes']:8.4f} bits a byte"
+            whole = math.ceil(bits / 8)  # as on the page: a code length takes whole bytes
+            yield f"  {name:22}{whole:12} bytes {bits / compared['bytes']:8.4f} bits a byte"
     if len(shown.regions) > 1 or not compared["bytes"]:
         for region in shown.regions[:MOST_REGIONS]:
             yield region_line(region)

@@ -29,17 +29,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nncodec.config import ModelConfig
-from nncodec.errors import InvalidModelError, MissingPackageError, SweepError
+from nncodec.errors import InvalidModelError, SweepError
 from nncodec.levels import LEVELS
 from nncodec.lm.plan import TrainConfig
 from nncodec.sweep.shapes import SHAPE_KEYS, TABLE_KEYS, choose_shape, make_shape
+from nncodec.toml import load_toml
 
 PRECISIONS = ("int8", "float")
 ROLES = ("fit", "check", "other")
@@ -79,26 +79,13 @@ class Study:
 def load_study(path: Path) -> Study:
     """Read and check ``path``. Raises SweepError, OSError."""
     try:
-        return parse_study(load_toml(path.read_bytes()), path.parent)
+        values = load_toml(path.read_bytes(), "sweep")
+    except ValueError as error:
+        raise SweepError(f"not TOML: {error}") from error
+    try:
+        return parse_study(values, path.parent)
     except InvalidModelError as error:
         raise SweepError(f"a shape that no model can have: {error}") from error
-
-
-def load_toml(data: bytes) -> dict[str, Any]:
-    """Raises SweepError for what is no TOML, MissingPackageError on Python 3.10 without tomli."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ModuleNotFoundError as error:
-            raise MissingPackageError(
-                "needs tomli: install it with pip install 'nncodec-lm[sweep]'"
-            ) from error
-    try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SweepError(f"not TOML: {error}") from error
 
 
 def parse_study(values: Mapping[str, Any], folder: Path) -> Study:

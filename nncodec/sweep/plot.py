@@ -1,16 +1,18 @@
 """``nncodec sweep plot``: bits a byte against size, data and compute, and the optimal size.
 
-Blue-black lines by group and grey bands of the law's interval.
+Blue-black lines by group and grey bands of the law's interval. A study that has too few points for
+a law is drawn all the same, without it: one wants to see it while it is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nncodec.errors import SweepError
 from nncodec.figures import pyplot, save
 from nncodec.sweep.laws import INTERVAL, Fit, fit_law
 from nncodec.sweep.optimum import DATA, SIZE, counted_size, straight_line
@@ -35,14 +37,29 @@ MARKERS = {"fit": "o", "check": "*", "other": "x"}
 FILE_SIZES = np.geomspace(1e5, 1e11, 61)
 
 
-def plot_results(path: Path, out: Path, measure: str, size: str, resamples: int) -> list[Path]:
-    """Write the figures to the folder ``out``; returns their paths. Raises NNCodecError."""
+def plot_results(
+    path: Path, out: Path, measure: str, size: str, resamples: int, warn: Callable[[str], None]
+) -> list[Path]:
+    """Write the figures to the folder ``out``; returns their paths. Raises NNCodecError.
+
+    ``warn`` is told, once, what has too few points for its law.
+    """
     plt = pyplot()
     points = series(read_results(path), measure, size=size)
     fitted = of_role(points, "fit")
     values, bits = columns(fitted)
-    fit = fit_law({SIZE: values[SIZE], DATA: values[DATA]}, bits, resamples)
-    compute = fit_law({COMPUTE: values[COMPUTE]}, bits, resamples)
+    lacking: list[str] = []
+
+    def law(*names: str) -> Fit | None:
+        try:
+            return fit_law({name: values[name] for name in names}, bits, resamples)
+        except SweepError as error:
+            lacking.append(f"{error}")
+            return None
+
+    fit, compute = law(SIZE, DATA), law(COMPUTE)
+    if lacking:
+        warn(f"drawn without a law: {'; '.join(dict.fromkeys(lacking))}")
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
 
@@ -53,34 +70,43 @@ def plot_results(path: Path, out: Path, measure: str, size: str, resamples: int)
         plt.close(figure)
 
     for name, variable, other in (("size", SIZE, DATA), ("data", DATA, SIZE)):
-        if variable in fit.law.names:
+        if variable in fit.law.names if fit else varies(points, variable):
             draw(name, against, points, fit, variable, other, measure)
     draw("compute", against, points, compute, COMPUTE, None, measure)
-    if SIZE in fit.law.names:
+    if fit and SIZE in fit.law.names:
         draw("optimum", optimum, fit, np.array([p.model_bytes for p in fitted]))
     return written
+
+
+def varies(points: Sequence[Measured], variable: str) -> bool:
+    return len({point.variables[variable] for point in points}) > 1
 
 
 def against(
     axes: Axes,
     points: Sequence[Measured],
-    fit: Fit,
+    fit: Fit | None,
     variable: str,
     other: str | None,
     measure: str,
 ) -> None:
-    """Points and law over one variable, a line for each of three values of the other."""
+    """Points and law over one variable, a colour for each of three values of the other."""
+    chosen = levels(points, other)
     grid = grid_of(np.array([p.variables[variable] for p in points]), reach=1.5)
-    for number, level in enumerate(levels(points, other)):
+    for number, level in enumerate(chosen):
+        color = f"C{number}"
+        if fit is None:
+            if other is not None:  # a patch in the legend, in place of the law's line
+                axes.fill_between([], [], color=color, label=f"{level:.3g} {LABELS[other]}")
+            continue
         at: dict[str, Any] = {variable: grid}
         label = "law"
         if other is not None and other in fit.law.names:
             at[other] = level
             label = f"law at {level:.3g} {LABELS[other]}"
         low, high = fit.interval(at)
-        axes.fill_between(grid, low, high, color=f"C{number}", alpha=0.15, linewidth=0)
-        axes.plot(grid, fit.law(at), color=f"C{number}", linewidth=1.2, label=label)
-    chosen = levels(points, other)
+        axes.fill_between(grid, low, high, color=color, alpha=0.15, linewidth=0)
+        axes.plot(grid, fit.law(at), color=color, linewidth=1.2, label=label)
     for role, marker in MARKERS.items():
         group = of_role(points, role)
         if not group:
@@ -106,7 +132,7 @@ def levels(points: Sequence[Measured], other: str | None) -> list[float]:
     """Up to three values of the other variable, spread over those with most points; [0] without."""
     if other is None:
         return [0.0]
-    found = [p.variables[other] for p in of_role(points, "fit")]
+    found = [p.variables[other] for p in of_role(points, "fit") or points]
     most = max(map(found.count, found))
     usual = sorted({value for value in found if found.count(value) == most})
     if len(usual) < 3:

@@ -43,10 +43,11 @@ function introduce() {
     files = [...parted(rows, fileOf).values()];
   const bytes = sum(files.map((group) => number(group[0], "file_bytes")));
   const codecs = distinct(rows, "codec").length;
-  $("lead").textContent =
-    `${plural(files.length, "file")} of ${count(bytes)} bytes, ${plural(codecs, "codec")}, every round trip compared`;
-  if (!rows.some((row) => row.status === "ok"))
-    $("lead").textContent = $("lead").textContent.replace(/, every.*/, "");
+  const having = (status) => rows.filter((row) => row.status === status).length;
+  const lead = [`${plural(files.length, "file")} of ${count(bytes)} bytes`, plural(codecs, "codec")];
+  if (having("ok")) lead.push(`every round trip${having("quoted") ? " measured here" : ""} compared`);
+  if (having("quoted")) lead.push(`${plural(having("quoted"), "size")} quoted`);
+  $("lead").textContent = lead.join(", ");
   const days = distinct(rows, "date")
     .map((date) => date.replace("T", " ").slice(0, 16))
     .sort();
@@ -119,7 +120,7 @@ function drawNotes(rows) {
           ? plural(runs[0], "run")
           : "";
     notes.push(
-      `Every archive was decompressed and compared with its file. Times are medians${times ? ` of ${times}` : ""}, warm-ups not counted; a total's speed is all bytes by the sum of those. MB are 10\u2076 bytes, of the file.`,
+      `Every archive made here was decompressed and compared with its file. Times are medians${times ? ` of ${times}` : ""}, warm-ups not counted; a total's speed is all bytes by the sum of those. MB are 10\u2076 bytes, of the file.`,
       "Peak memory is resident memory of the whole process; a total has the largest of its files.",
     );
   }
