@@ -71,7 +71,8 @@ def both_ways(data: bytes, geometry: Geometry, learning: bool, seed: int, pieces
     payload = native.finish()
     assert payload == twin.finish()
     bits = sum(int(c.sum()) for c in costs) / (1 << 24)
-    assert -1 < 8 * len(payload) - bits < 16  # the stream's end
+    # The stream's end: a number that ends in zeros may lie in the interval, and saves them.
+    assert -56 < 8 * len(payload) - bits < 16
     for decoder in (
         MixedDecoder(*shape, payload, learning, available_isas()[0]),
         PythonMixedDecoder(*shape, payload, learning),
