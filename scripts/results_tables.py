@@ -161,7 +161,7 @@ def measured_on(rows: list[Row]) -> str:
 
 def runs(measured: list[Row]) -> str:
     """Of how many runs the medians are; a slow codec may have had fewer."""
-    counts = sorted({int(row["compress_runs"]) for row in measured})
+    counts = sorted({int(row["compress_runs"] or 1) for row in measured})
     return f", medians of {counts[0]} to {counts[-1]} runs" if counts[-1] > 1 else ", one run each"
 
 
