@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nncodec.bench.codecs import LIBRARIES, Codec, parse_library
-from nncodec.bench.external import FORM, parse_command
+from nncodec.bench.external import COMMAND, FORM, parse_command
 from nncodec.bench.own import parse_own
 from nncodec.bench.peers import Peer, peer_codec
 from nncodec.engine.native import usable_cores
 from nncodec.errors import BenchError
 
 DEFAULTS = ("nncodec", "nncodec:level=1", "gzip:9", "bz2:9", "xz:9e", "zstd:19", "brotli:11")
-COMMAND = "cmd:"
 
 
 @dataclass(frozen=True)
