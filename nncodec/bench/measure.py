@@ -9,6 +9,7 @@ else that compression left is gone: it finds the bytes that were counted, as ``a
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -57,6 +58,14 @@ class Effort:
     warm_up: int = 1
     most_seconds: float = 30.0  # of one direction: then no further run begins
     timeout: float | None = None  # of one run
+
+    def counted(self, seconds: float) -> int:
+        """How many runs count if one takes so long; ``worker.repeat`` does it."""
+        within = self.most_seconds / seconds if seconds else math.inf
+        begun = self.warm_up + self.runs
+        if within < begun:
+            begun = max(1, math.ceil(within))
+        return max(1, begun - self.warm_up)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,25 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
     except BrokenPipeError:
         raise
     except (NNCodecError, OSError, MemoryError) as error:
-        shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
-        why = " ".join(str(error).split()) or type(error).__name__
-        print(f"nncodec: {shown}: {why}", file=sys.stderr)
+        say("(standard input)" if name == files.STDIO else name, reason(error, name))
         return False
     return True
+
+
+def say(*parts: str) -> None:
+    """One line on standard error, in which nothing has power over a terminal."""
+    from nncodec.pages import visible  # only now: most runs say nothing
+
+    line = ": ".join([*parts[:-1], " ".join(parts[-1].split())])
+    print(f"nncodec: {visible(line)}", file=sys.stderr)
+
+
+def reason(error: Exception, name: str) -> str:
+    """What went wrong, with the file's name where that is another one than ``name``."""
+    if isinstance(error, OSError) and error.strerror:
+        where = error.filename if isinstance(error.filename, str) else name
+        return ("" if where == name else f"{where}: ") + error.strerror.lower()
+    return str(error) or type(error).__name__
 
 
 def needing_torch(work: Callable[[str], None]) -> Callable[[str], None]:
