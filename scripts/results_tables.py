@@ -161,14 +161,15 @@ def measured_on(rows: list[Row]) -> str:
 
 def runs(measured: list[Row]) -> str:
     """Of how many runs the medians are; a slow codec may have had fewer."""
-    counts = sorted({int(row["compress_runs"]) for row in measured})
+    counts = sorted({int(row["compress_runs"] or 1) for row in measured})
     return f", medians of {counts[0]} to {counts[-1]} runs" if counts[-1] > 1 else ", one run each"
 
 
 def version(row: Row) -> str:
-    """As the row has it, but ours with our name: the others' have theirs in them."""
+    """As the row has it, but ours with our name, and a program's without its template's hash."""
     own = row["codec"].split(":")[0] == "nncodec"
-    return f"nncodec {row['codec_version']}" if own else row["codec_version"]
+    said = row["codec_version"].partition(", template ")[0]
+    return f"nncodec {said}" if own else said
 
 
 # Document, mark, table.

@@ -18,8 +18,10 @@ from test_cli import Result, assert_one_error, cli
 import nncodec
 from nncodec import ablation, api, codec
 from nncodec.ablation import Ablation, Ablator
+from nncodec.bench import results
+from nncodec.bench.results import write_results
 from nncodec.blocks import lane_geometry
-from nncodec.cli import files
+from nncodec.cli import bench_ablate, files
 from nncodec.codec import Codec
 from nncodec.engine.native import NativeContexts, NativeEngine
 from nncodec.engine_weights import EngineModel
@@ -165,7 +167,7 @@ def test_table(folder: Path) -> None:
 
 def test_json_and_csv(folder: Path, tmp_path: Path, tiny_model: EngineModel) -> None:
     table = tmp_path / "rows.csv"
-    table.write_text("older")
+    table.write_text(",".join(bench_ablate.COLUMNS) + "\nolder\n")
     result = ablate(folder, "--json", "-", "--csv", table)
     report = json.loads(result.out)
     assert result.rc == 0
@@ -222,8 +224,68 @@ def test_a_failing_file_is_one_line(folder: Path, tmp_path: Path) -> None:
 
 def test_a_table_that_cannot_be_written(folder: Path) -> None:
     assert_one_error(ablate(folder, "--csv", folder), "ablate", "cannot write .*is a directory")
-    assert_one_error(ablate(folder, "--csv", folder / "text"), "ablate", "one of the files")
-    assert (folder / "text").read_bytes() == DATA
+    text = folder / "text"
+    assert_one_error(ablate(text, "--csv", text), "ablate", "one of the files")
+    assert_one_error(ablate(folder, "--csv", text), "ablate", "among the files")
+    assert_one_error(ablate(folder, "--csv", folder / "new"), "ablate", "among the files")
+    assert text.read_bytes() == DATA
+
+
+def test_a_table_that_is_there_is_replaced_by_rows_alone(folder: Path, tmp_path: Path) -> None:
+    """Neither by a run that can read nothing, nor if it is another table."""
+    table, report = tmp_path / "rows.csv", tmp_path / "rows.json"
+    assert ablate(folder / "text", "--csv", table, "--json", report).rc == 0
+    before = table.read_bytes(), report.read_bytes()
+    result = ablate(tmp_path / "none", "--csv", table, "--json", report)
+    assert (result.rc, result.out) == (1, b"")  # no heads of columns either
+    assert (table.read_bytes(), report.read_bytes()) == before
+    same = ablate(folder, "--csv", report, "--json", report)
+    assert_one_error(same, "ablate", "written twice")
+    codecs = tmp_path / "codecs.csv"
+    write_results(codecs, [dict.fromkeys(results.COLUMNS, "x")])
+    there = codecs.read_bytes()
+    assert_one_error(ablate(folder, "--csv", codecs), "ablate", "is no table of --ablate")
+    assert codecs.read_bytes() == there
+
+
+def test_rows_are_saved_as_they_come(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, measure = tmp_path / "rows.csv", Ablator.measure
+    seen: list[str] = []
+
+    def look(self: Ablator, *args: object) -> Ablation:
+        seen.append(table.read_text() if table.exists() else "")
+        return measure(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Ablator, "measure", look)
+    assert ablate(folder, "--csv", table).rc == 0
+    assert [len(text.splitlines()) for text in seen] == [0, 0, 2, 3]
+    assert len(table.read_text().splitlines()) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_among_the_files_is_one_line(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = ablate(tmp_path / "pipe", "/dev/zero")
+    assert (result.rc, result.out) == (1, b"")
+    assert [": is no regular file" in line for line in result.errors] == [True, True]
+    result = ablate(folder, "--csv", tmp_path / "pipe")
+    assert_one_error(result, "ablate", "cannot write .*pipe: is no regular file")
+    result = cli("bench", "--engine", tmp_path / "pipe")
+    assert_one_error(result, tmp_path / "pipe", "is no regular file")
+
+
+def test_names_have_no_power_over_the_terminal(tmp_path: Path) -> None:
+    name = tmp_path / "red\x1b[31m\u202etxt"
+    missing = tmp_path / "no\x1b[31m"
+    name.write_bytes(TEXT)
+    result = ablate(name, missing)
+    shown = result.out.decode() + result.err
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "red\\x1b[31m\\u202etxt" in result.out.decode()
+    assert "no\\x1b[31m: no such file" in result.err
 
 
 def test_models_and_levels_that_cannot_be_ablated(folder: Path) -> None:
@@ -241,6 +303,9 @@ USAGE_ERRORS = [
     ("--ablate", "a", "--bytes", "9"),
     ("--ablate", "a", "--runs", "1"),
     ("--ablate", "a", "--level", "10"),
+    ("--ablate", "a", "--json", "--csv", "t.csv"),
+    ("--ablate", "a", "--csv", "-"),
+    ("--ablate", "a", "--csv", ""),
 ]
 
 

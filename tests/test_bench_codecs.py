@@ -7,16 +7,17 @@ import random
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bench_tools import ECHO, ONCE, command, measured, program
 from helpers import BINARY, JSON, TEXT
 
-from nncodec.bench.codecs import AbsentError
+from nncodec.bench.codecs import AbsentError, Probe
 from nncodec.bench.external import parse_command
 from nncodec.bench.measure import CodecError, Effort, measure
-from nncodec.bench.peers import known_peers
+from nncodec.bench.peers import Peer, known_peers, peer_codec
 from nncodec.bench.specs import Settings, parse_spec
 from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import BenchError
@@ -130,7 +131,7 @@ def test_a_broken_library_is_not_absent(tmp_path: Path, monkeypatch: pytest.Monk
     assert not isinstance(caught.value, AbsentError)
 
 
-@pytest.mark.parametrize(("name", "least"), [("zpaq:1", 0), ("zpaq", 0), ("bzip3", 0)])
+@pytest.mark.parametrize(("name", "least"), [("zpaq:1", 0), ("zpaq", 0), ("bzip3", 0), ("ppmd", 0)])
 def test_peers_that_are_installed(name: str, least: int, file: Path) -> None:
     codec = parse_spec(name, SETTINGS)
     try:
@@ -195,6 +196,42 @@ def test_failures(name: str, file: Path, temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+SIDE = "import sys, shutil; shutil.copyfile(sys.argv[1], {to}); open(sys.argv[2], 'w')"
+CHEATS = {
+    "the file itself": ("cp /dev/null {out}", "cp input {out}"),
+    "beside it": (program(SIDE.replace("{to}", "'side'"), "{in}", "{out}"), "cp side {out}"),
+    "in the name": (program("import sys; open(sys.argv[1] + '.' + 'x' * 99, 'w')", "{out}"),
+                    program("import sys; sys.exit(sys.argv[1])", "{in}")),
+    "in its attributes": (program("import os, sys; open(sys.argv[1], 'w'); "
+                                  "os.utime(sys.argv[1], (7, 7)); print(end='')", "{out}"),
+                          program("import os, sys; sys.exit(3 + 4 * (os.stat(sys.argv[1]).st_mtime "
+                                  "== 7))", "{in}")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_nothing_but_the_archive_reaches_decompression(
+    name: str, file: Path, temporary: Path
+) -> None:
+    with pytest.raises(CodecError) as caught:
+        measured(command(*CHEATS[name]), file)
+    assert "exit code 7" not in str(caught.value)
+    assert "xxx" not in str(caught.value)
+    assert str(caught.value).startswith("decompress: exit code")
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("made", "found"), [("{out}", "archive"), ("{out}.7z", "archive.7z"), ("{out}.a b", "archive")]
+)
+def test_what_decompression_finds(made: str, found: str, file: Path) -> None:
+    lists = program("import os, sys; sys.exit(sys.argv[1] + str(sorted(os.listdir('.'))))", "{in}")
+    with pytest.raises(CodecError) as caught:
+        measured(command(program(COPY, "{in}", made), lists), file)
+    logs = ["decompress.d", "said.log", "worker.log"]
+    assert str(caught.value) == f"decompress: exit code 1: {found}{sorted([found, *logs])}"
+
+
 def test_a_command_cannot_change_the_file(file: Path) -> None:
     spoil = program("import sys; open(sys.argv[1], 'w').write('x')", "{in}") + " {out}"
     with pytest.raises(CodecError):
@@ -228,6 +265,34 @@ def test_another_program_of_that_name_is_another_version(tmp_path: Path) -> None
         end.write(b"\0")
     assert before.startswith("sha256 ")
     assert codec.probe().version != before
+
+
+def test_another_template_or_model_of_a_peer_is_another_version(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(b"weights")
+    peer = Peer("cp {in} {out}", "cp {in} {out}", model=str(model))
+
+    def probe(peer: Peer) -> Probe:
+        return peer_codec("mine", peer, "", 1).probe()
+
+    first = probe(peer)
+    assert (first.model_bytes, len(first.model_id)) == (7, 32)
+    assert probe(peer) == first
+    for other in (
+        replace(peer, compress="cp -f {in} {out}"),
+        replace(peer, decompress="cp -f {in} {out}"),
+    ):
+        assert probe(other).version != first.version
+        assert probe(other).model_id == first.model_id
+    model.write_bytes(b"WEIGHTS")
+    assert probe(peer).model_id != first.model_id
+    assert probe(peer).version == first.version
+    model.unlink()
+    with pytest.raises(AbsentError, match="no model"):
+        probe(peer)
+    model.mkdir()
+    with pytest.raises(BenchError, match="is no regular file"):
+        probe(peer)
 
 
 SLEEPS = program("import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); "

@@ -441,6 +441,44 @@ def test_counting_the_models_bytes(chrome: Browser, load: Load, real: list[Row])
     assert chrome.ask(place) == before
 
 
+COMMANDS = ["cmd:mine=mine -c {in} {out};mine -d", "cmd:two=a;b", "cmd:two=c;d"]
+
+
+def command_rows() -> list[Row]:
+    """The first codec is absent: what others are compared with is the next."""
+    rows = [row("text", 5000, "nncodec:none", ABSENT, detail="no model")]
+    for number, codec in enumerate(COMMANDS):
+        cells = {"compressed_bytes": 1000 + 100 * number, "compress_seconds": 0.1 + number}
+        rows.append(row("text", 5000, codec, OK, codec_version="1", **cells))
+    return rows
+
+
+def test_figures_call_commands_by_their_names(tmp_path: Path) -> None:
+    rows = command_rows()
+    points = plot.points_of(summarise(rows))
+    assert [plot.text_of(p, 1) for p in points] == ["mine", *COMMANDS[1:]]
+    plt = plot.pyplot()
+    figure, axes = plt.subplots()
+    plot.each_file(figure, axes, rows, plot.files_of(rows))
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    plt.close(figure)
+    assert texts == ["mine", *COMMANDS[1:]]
+    names = sorted(path.name for path in plot.files_beside(tmp_path / "a.b.html"))
+    assert names == ["a.b-files.png", "a.b-files.svg", "a.b-pareto.png", "a.b-pareto.svg"]
+
+
+@needs_chrome
+def test_the_page_calls_commands_by_their_names(chrome: Browser, load: Load) -> None:
+    load(command_rows())
+    assert chrome.ask("shown.baseline") == COMMANDS[0]
+    assert "against mine" in chrome.ask("document.querySelector('#totals thead').textContent")
+    for place in ("#totals tbody", "#pareto", "#bars", "#chosen", "#rows tbody"):
+        shown = chrome.ask(f"document.querySelector('{place}').textContent")
+        assert "mine" in shown, place
+        assert "mine -c" not in shown, place
+    assert COMMANDS[0] in chrome.ask("document.querySelector('#versions').textContent")
+
+
 @needs_chrome
 def test_machines_are_never_summed(chrome: Browser, load: Load, real: list[Row]) -> None:
     load(real)
@@ -469,7 +507,7 @@ def test_what_is_not_measured_is_said(chrome: Browser, load: Load, real: list[Ro
     assert lead.endswith(f", every round trip measured here compared, {quoted} sizes quoted")
     assert "the authors' table" in texts(chrome, "#notes")[0]
     assert "cmix (absent)" in texts(chrome, "#pareto-key")[0]
-    assert "cmd:broken (failed)" in texts(chrome, "#pareto-key")[0]
+    assert "broken (failed)" in texts(chrome, "#pareto-key")[0]
     # A quoted codec has no speed: a line across.
     assert chrome.ask("document.querySelectorAll('#pareto .codec .across').length") == 1
     assert "paq8px" in texts(chrome, "#pareto text.line")[0]

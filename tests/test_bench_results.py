@@ -44,8 +44,23 @@ def test_a_row_that_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_results(path, [dict.fromkeys(COLUMNS, "x")])
     path.write_text(path.read_text()[:-9])
-    ((_, row),) = read_results(path).items()
-    assert (row["file"], row["python"]) == ("x", "")
+    with pytest.raises(BenchError, match=r"table\.csv: line 2 has not as many cells"):
+        read_results(path)
+    path.write_text(path.read_text().strip() + ",x" * 9 + "\n")
+    with pytest.raises(BenchError, match=r"table\.csv: line 2 has not as many cells"):
+        read_results(path)
+
+
+def test_a_full_disk_is_an_error_that_names_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(BenchError, match=r"cannot write .*table\.csv: no space left on device"):
+        write_results(tmp_path / "table.csv", [dict.fromkeys(COLUMNS, "x")])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:

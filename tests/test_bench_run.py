@@ -25,6 +25,8 @@ from test_bench_codecs import SLEEPS, gone
 from test_cli import Result, assert_one_error, cli
 
 import nncodec
+from nncodec.bench import worker
+from nncodec.bench.measure import Effort
 from nncodec.bench.results import COLUMNS, KEY, Row, read_results, write_results
 from nncodec.bench.specs import DEFAULTS
 from nncodec.environment import environment
@@ -62,7 +64,8 @@ def short(rows: list[Row]) -> list[tuple[str, str, str]]:
 
 def test_a_table(folder: Path, table: Path) -> None:
     result = bench(folder, "--codecs", "gzip:9,no-such", "--csv", table)
-    assert_one_error(result, "codecs", "no codec 'no-such'")
+    assert (result.rc, result.out) == (2, b"")
+    assert "no codec 'no-such'" in result.err
     assert not table.exists()
 
     result = bench(folder, folder / "text", "--codecs", "gzip:9, nncodec:tiny", "--csv", table)
@@ -521,10 +524,166 @@ def test_inputs_are_not_overwritten(folder: Path, tmp_path: Path) -> None:
             assert_one_error(result, "codecs", "measure; write elsewhere")
     assert data.read_bytes() == TEXT * 4
     result = bench(data, "--codecs", "copy", "--csv", tmp_path / "x", "--json", tmp_path / "x")
-    assert_one_error(result, "codecs", "are to be different files")
+    assert_one_error(result, "codecs", "different files")
     for place in (tmp_path, tmp_path / "no" / "where"):
         result = bench(data, "--codecs", "copy", "--csv", place)
         assert_one_error(result, "codecs", f"cannot write {place}")
+    figure = tmp_path / "report-pareto.png"
+    figure.write_bytes(TEXT)
+    result = bench(figure, "--codecs", "copy", "--html", tmp_path / "report.html")
+    assert_one_error(result, "codecs", "report-pareto.png is one of the files")
+    assert figure.read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json", "--html"])
+def test_outputs_are_tried_before_anything_is_measured(
+    option: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, marks = counting(tmp_path)
+    target = tmp_path / "out"
+    target.write_text("older")
+
+    def refuse(*_: object, dir: Path, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("nncodec.cli.files.tempfile.TemporaryFile", refuse)
+    result = bench(folder, "--codecs", spec, option, target)
+    assert_one_error(result, "codecs", f"cannot write {tmp_path}/out.*: permission denied")
+    assert count(marks) == 0
+    assert target.read_text() == "older"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.parametrize("option", ["", "--csv", "--json", "--quoted", "--peers"])
+def test_pipes_and_devices_are_refused(option: str, folder: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, Path("/dev/null")):
+        result = bench(*[folder, option][: 1 + bool(option)] if option else (), place,
+                       "--codecs", "copy")  # fmt: skip
+        name = "codecs" if option else place
+        assert_one_error(result, name, "no regular file")
+    assert pipe.is_fifo()
+    result = cli("bench", "--csv", pipe, "--html", tmp_path / "page.html")
+    assert_one_error(result, "codecs", "no regular file")
+
+
+def test_a_full_disk_names_the_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for option in ("--csv", "--json"):
+        result = bench(folder / "text", "--codecs", "copy", option, tmp_path / "out")
+        assert result.errors == [
+            f"nncodec: codecs: cannot write {tmp_path / 'out'}: no space left on device"
+        ]
+    assert not (tmp_path / "out").exists()
+
+
+WRONG_VALUES = [
+    ("--json", "--csv", "t.csv"),
+    ("--csv", "--json"),
+    ("--html", "-p"),
+    ("--csv", "-"),
+    ("--html", "-"),
+    ("--csv", ""),
+    ("--json", ""),
+    ("--html", ""),
+    ("--timeout", "nan"),
+    ("--timeout", "inf"),
+    ("--most-seconds", "nan"),
+    ("--most-seconds", "inf"),
+    ("--codecs", "--csv"),
+    ("--codecs", "gzip:11"),
+    ("--codecs", ","),
+    ("--codecs", "cmd:x"),
+]
+
+
+@pytest.mark.parametrize("args", WRONG_VALUES, ids=" ".join)
+def test_values_that_are_wrong_usage(
+    args: tuple[str, ...], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = bench(folder / "text", *args)
+    assert (result.rc, result.out) == (2, b"")
+    assert "Usage" in result.err
+    assert list(Path().iterdir()) == []
+
+
+def test_quotes_that_are_not_there(folder: Path, tmp_path: Path) -> None:
+    result = bench(folder, "--quoted", tmp_path / "none.csv")
+    assert_one_error(result, "codecs", "cannot read .*none.csv: no such file or directory$")
+
+
+def test_nothing_is_shown_of_no_file(tmp_path: Path, table: Path) -> None:
+    table.write_text(",".join(COLUMNS) + "\n")
+    report = tmp_path / "report.json"
+    report.write_text("older")
+    result = bench(tmp_path / "none", "--codecs", "copy", "--csv", table, "--json", report)
+    assert_one_error(result, tmp_path / "none", "no such file")
+    assert report.read_text() == "older"
+
+
+def test_fewer_runs_than_asked_are_measured_again(
+    folder: Path, table: Path, tmp_path: Path
+) -> None:
+    spec, marks = counting(tmp_path)
+    args = (folder / "text", "--codecs", spec, "--csv", table, "--warm-up", "0")
+    for runs, total in ((1, 1), (3, 4), (3, 4), (2, 4)):
+        assert cli("bench", *args, "--runs", str(runs)).rc == 0
+        assert count(marks) == total
+    (row,) = rows_of(table)
+    assert (row["compress_runs"], row["decompress_runs"]) == ("3", "3")
+    # Those that were cut short stay, unless there is more time now.
+    slow = row | {"compress_runs": "1", "compress_seconds": "31"}
+    write_results(table, [slow])
+    assert cli("bench", *args).rc == 0
+    assert rows_of(table) == [slow]
+    assert cli("bench", *args, "--most-seconds", "99").rc == 0
+    assert count(marks) == 7
+
+
+@pytest.mark.parametrize(
+    ("effort", "seconds", "runs"),
+    [
+        (Effort(3, 1, 30), 0.1, 3),
+        (Effort(3, 1, 30), 0.0, 3),
+        (Effort(3, 1, 30), 9.0, 3),
+        (Effort(3, 1, 30), 11.0, 2),
+        (Effort(3, 1, 30), 16.0, 1),
+        (Effort(3, 1, 30), 31.0, 1),
+        (Effort(3, 0, 0), 1.0, 1),
+        (Effort(2, 5, 30), 10.0, 1),
+    ],
+)
+def test_how_many_runs_count_is_what_the_worker_does(
+    effort: Effort, seconds: float, runs: int
+) -> None:
+    class Takes:
+        def once(self) -> float:
+            return seconds
+
+    job = {"runs": effort.runs, "warm_up": effort.warm_up, "most_seconds": effort.most_seconds}
+    assert len(worker.repeat(Takes(), job)) == effort.counted(seconds) == runs  # type: ignore[arg-type]
+
+
+def test_names_have_no_power_over_the_terminal(folder: Path, tmp_path: Path) -> None:
+    red = "\x1b[31m"
+    (tmp_path / f"a{red}\u202eb").write_bytes(TEXT)
+    bad = command(program(f"raise SystemExit({red!r})"), name="bad")
+    args = (tmp_path / f"a{red}\u202eb", tmp_path / f"none{red}", "--codecs", bad)
+    result = bench(*args, "--codecs", f"copy,nncodec:no{red}model")
+    assert result.rc == 1
+    shown = result.out.decode() + result.err
+    assert red not in shown
+    assert "\u202e" not in shown
+    for part in ("a\\x1b[31m\\u202eb", "none\\x1b[31m: no such", "nncodec:no\\x1b[31mmodel"):
+        assert part in shown
 
 
 def test_a_table_that_is_none(folder: Path, table: Path) -> None:

@@ -18,6 +18,7 @@ from nncodec.bench.specs import (
     FAMILIES,
     Settings,
     label,
+    names_of,
     parse_spec,
     parse_specs,
     split_values,
@@ -132,6 +133,11 @@ def test_threads() -> None:
     assert parse_spec("zpaq", SETTINGS).threads == "3"
     assert parse_spec("cmd:a=x;y -t{threads}", SETTINGS).threads == "3"
     assert parse_spec("cmd:a=x;y", SETTINGS).threads == ""
+
+
+def test_names_of_commands_are_short_unless_two_share_one() -> None:
+    specs = ["cmd:a=x;y", "cmd:b=x;y", "cmd:b=x;z", "gzip:9"]
+    assert list(names_of(specs).values()) == ["a", *specs[1:]]
 
 
 WORDS = st.lists(

@@ -66,6 +66,16 @@ def test_the_baseline_is_compared_on_common_files_alone() -> None:
     assert gzip.baseline_pct is None
 
 
+@pytest.mark.parametrize("first", ["nncodec:none", "paq8px"])
+def test_what_is_absent_is_no_baseline(first: str) -> None:
+    rows = [
+        row("a", first, 1000, None, status=ABSENT, detail="not here"),
+        row("a", "xz", 1000, 200),
+        row("a", "gzip", 1000, 300),
+    ]
+    assert [total.baseline_pct for total in summarise(rows)] == [None, 100, 150]
+
+
 @pytest.mark.parametrize(
     ("codecs", "chosen"),
     [

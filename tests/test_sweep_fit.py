@@ -270,7 +270,7 @@ def test_the_command_prints_tables_and_json(table: Path, tmp_path: Path) -> None
     wrong = run_python(CLI, "sweep", "fit", str(table), "--of", "nothing")
     assert (wrong.returncode, wrong.stderr.count(b"\n")) == (1, 1)
     absent = cli("sweep", "fit", tmp_path / "absent.csv")
-    said = f"nncodec: cannot read {tmp_path}/absent.csv: no such file or directory"
+    said = f"nncodec: {tmp_path}/absent.csv: no such file or directory"
     assert (absent.rc, absent.errors) == (1, [said])
     folder = cli("sweep", "fit", tmp_path)
     assert (folder.rc, folder.errors) == (1, [f"nncodec: {tmp_path}: is a directory"])

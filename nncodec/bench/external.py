@@ -7,6 +7,7 @@ is what -T says. ``commands.py`` runs them; ``peers.py`` has templates of known 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ from nncodec.files import sha256
 
 FORM = "write cmd:NAME=COMPRESS;DECOMPRESS"
 PLAIN = re.compile(r"[\w@%+:,./={}-]+", re.ASCII)  # needs no quotes, nor do braces
+COMMAND = "cmd:"
 THREADS = "{threads}"
 
 
@@ -50,14 +52,29 @@ class CommandCodec:
     def probe(self) -> Probe:
         program = self.program(self.compress)
         self.program(self.decompress)
-        version = self.ask_version() if self.version else ""
-        size = 0
-        if self.model:
-            try:
-                size = os.stat(os.path.expanduser(self.model)).st_size
-            except OSError as error:
-                raise AbsentError(f"no model {self.model} for {self.spec}") from error
-        return Probe(version or hash_of(program), "", size)
+        version = (self.ask_version() if self.version else "") or hash_of(program)
+        if not self.spec.startswith(COMMAND):  # which say the template themselves
+            version = f"{version}, template {self.template_hash()}"
+        return Probe(version, *self.find_model())
+
+    def template_hash(self) -> str:
+        """A peer's name stays when its template is changed; its figures do not."""
+        return hashlib.sha256(repr((self.compress, self.decompress)).encode()).hexdigest()[:8]
+
+    def find_model(self) -> tuple[str, int]:
+        """A model's hash and bytes. Raises AbsentError if there is none, or BenchError."""
+        if not self.model:
+            return "", 0
+        path = Path(os.path.expanduser(self.model))
+        if not path.exists():
+            raise AbsentError(f"no model {self.model} for {self.spec}")
+        if not path.is_file():
+            raise BenchError(f"the model {self.model} for {self.spec} is no regular file")
+        try:
+            return sha256(path)[:32], path.stat().st_size
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise BenchError(f"cannot read the model {self.model}: {why}") from error
 
     def program(self, words: tuple[str, ...]) -> str:
         """The absolute path of a command's program. Raises AbsentError."""
@@ -101,7 +118,7 @@ def hash_of(program: str) -> str:
 
 def parse_command(text: str, cores: int) -> CommandCodec:
     """``cmd:NAME=COMPRESS;DECOMPRESS``. Raises BenchError."""
-    name, equals, commands = text.removeprefix("cmd:").partition("=")
+    name, equals, commands = text.removeprefix(COMMAND).partition("=")
     if not equals or not re.fullmatch(r"[\w.+-]+", name):
         raise BenchError(f"{text}: {FORM}; a name has letters, digits, and . + - _")
     pair = split_commands(text, commands)

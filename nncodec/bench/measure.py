@@ -1,13 +1,16 @@
 """A codec on a file: both directions in processes of their own, and the bytes compared.
 
-What was made lies in a temporary folder that is gone afterwards. A file's name and place never
+Each direction has a temporary folder of its own, gone afterwards. A file's name and place never
 reach an external command: it finds a copy called ``input``, so that no name can hurt it, no archive
-grows by one, and no command touches the file itself.
+grows by one, and no command touches the file itself. When decompression starts, that copy and all
+else that compression left is gone: it finds the bytes that were counted, as ``archive``.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 import signal
 import statistics
@@ -15,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,7 @@ from nncodec.bench.worker import main
 main()
 """
 WORKER_LOG = "worker.log"
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")  # of an archive's name, without which some find none
 
 
 class CodecError(BenchError):
@@ -53,6 +58,14 @@ class Effort:
     warm_up: int = 1
     most_seconds: float = 30.0  # of one direction: then no further run begins
     timeout: float | None = None  # of one run
+
+    def counted(self, seconds: float) -> int:
+        """How many runs count if one takes so long; ``worker.repeat`` does it."""
+        within = self.most_seconds / seconds if seconds else math.inf
+        begun = self.warm_up + self.runs
+        if within < begun:
+            begun = max(1, math.ceil(within))
+        return max(1, begun - self.warm_up)
 
 
 @dataclass(frozen=True)
@@ -78,8 +91,9 @@ class Measured:
 
 def measure(codec: Codec, path: Path, digest: str, effort: Effort) -> Measured:
     """Raises CodecError if the bytes do not come back, or nothing does; OSError."""
-    with tempfile.TemporaryDirectory(prefix="nncodec-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with ExitStack() as folders:
+        there = temporary()
+        folder = Path(folders.enter_context(there))
         if not codec.archives:
             side = direction(codec, "code_length", path, folder, effort)
             if side.bits is None:
@@ -87,13 +101,26 @@ def measure(codec: Codec, path: Path, digest: str, effort: Effort) -> Measured:
             return Measured(-int(-side.bits // 8), side, None)
         compress = direction(codec, "compress", path, folder, effort)
         assert compress.made
-        size = compress.made.stat().st_size
-        decompress = direction(codec, "decompress", compress.made, folder, effort)
+        back_here = Path(folders.enter_context(temporary()))
+        archive = back_here / f"archive{suffix(compress.made)}"
+        shutil.copyfile(compress.made, archive)  # the bytes alone: neither times nor attributes
+        size = archive.stat().st_size
+        there.cleanup()
+        decompress = direction(codec, "decompress", archive, back_here, effort)
         assert decompress.made
         if sha256(decompress.made) != digest:
             back, expected = decompress.made.stat().st_size, path.stat().st_size
             raise CodecError(f"gave other bytes back: {back} of them for {expected}")
         return Measured(size, compress, decompress)
+
+
+def temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="nncodec-bench-", ignore_cleanup_errors=True)
+
+
+def suffix(path: Path) -> str:
+    """``.zpaq``; "" if there is none, or one that looks like more than a suffix."""
+    return path.suffix if SUFFIX.fullmatch(path.suffix) else ""
 
 
 def direction(codec: Codec, which: str, source: Path, folder: Path, effort: Effort) -> Side:

@@ -37,6 +37,8 @@ def known_peers(extra: Path | None = None) -> dict[str, Peer]:
     shipped = resources.files(__package__) / "peers.toml"
     peers = read_peers(shipped.read_bytes(), "peers.toml")
     if extra is not None:
+        if extra.exists() and not extra.is_file():
+            raise BenchError(f"cannot read {extra}: no regular file")
         try:
             data = extra.read_bytes()
         except OSError as error:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nncodec.bench.labels import Label, place_labels
-from nncodec.bench.results import Row
+from nncodec.bench.results import SIZED, Row
+from nncodec.bench.specs import names_of
 from nncodec.bench.summary import Total, baseline, by_machine, parted, summarise
-from nncodec.figures import pyplot, save
+from nncodec.figures import METADATA, pyplot, save
 from nncodec.pages import visible
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def named(base: Path, kind: str) -> Path:
     return base.with_name(f"{base.name}-{kind}")
 
 
+def files_beside(page: Path) -> list[Path]:
+    """What ``draw`` writes for a page."""
+    bases = [named(page.with_suffix(""), kind) for kind in ("pareto", "files")]
+    return [base.with_name(f"{base.name}.{kind}") for base in bases for kind in METADATA]
+
+
 @contextmanager
 def plain(plt: Any) -> Iterator[None]:
     """Names are not mathematics, whatever is in them; letters that the font lacks are boxes."""
@@ -79,6 +86,7 @@ def is_ours(codec: str) -> bool:
 @dataclass(frozen=True)
 class Point:
     codec: str
+    name: str
     ratio: float
     speed: float | None  # MB/s, compressing; None: not known
     files: int
@@ -87,14 +95,16 @@ class Point:
 def points_of(totals: Sequence[Total]) -> list[Point]:
     """One of fewer files stands where its size on those, against the baseline's, would put it."""
     most = max((t.files for t in totals), default=0)
-    base = next((t for t in totals if t.codec == baseline([t.codec for t in totals])), None)
+    sized = {t.codec: t for t in totals if t.files}
+    base = sized.get(baseline(list(sized)))
+    names = names_of(t.codec for t in totals)
     points = []
     for t in totals:
         ratio = t.ratio
         if base and base.ratio and base.files == most > t.files and t.baseline_pct:
             ratio = 100 * base.ratio / t.baseline_pct
         if ratio:
-            points.append(Point(t.codec, ratio, t.compress_mb_s, t.files))
+            points.append(Point(t.codec, names[t.codec], ratio, t.compress_mb_s, t.files))
     return points
 
 
@@ -147,7 +157,7 @@ def frontier(points: Iterable[tuple[float, float, Point]]) -> list[tuple[float, 
 
 def text_of(point: Point, most: int) -> str:
     some = "" if point.files == most else f" ({point.files} of {most} files)"
-    return short(point.codec) + some
+    return short(point.name) + some
 
 
 def files_of(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -166,8 +176,9 @@ def each_file(
 ) -> None:
     """A line a file: a bar for the baseline, marks for the others."""
     lines = {name: number for number, name in enumerate(names)}
-    by_codec = parted(rows, "codec")
+    by_codec = parted((row for row in rows if row["status"] in SIZED), "codec")
     base = baseline(list(by_codec))
+    names_shown = names_of(by_codec)
     number = 0
     for codec in sorted(by_codec, key=lambda codec: codec != base):
         group = by_codec[codec]
@@ -180,10 +191,19 @@ def each_file(
             continue
         x, y = zip(*points, strict=True)
         if codec == base:
-            axes.barh(y, x, height=0.7, color=OURS, alpha=0.35, linewidth=0, label=short(codec))
+            axes.barh(
+                y,
+                x,
+                height=0.7,
+                color=OURS,
+                alpha=0.35,
+                linewidth=0,
+                label=short(names_shown[codec]),
+            )
             continue
         color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        axes.plot(x, y, marker, color=color, markersize=4.5, fillstyle="none", label=short(codec))
+        name = short(names_shown[codec])
+        axes.plot(x, y, marker, color=color, markersize=4.5, fillstyle="none", label=name)
         number += 1
     axes.set_yticks(range(len(names)), [short(name) for name, _ in names], fontsize=7)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -197,7 +217,7 @@ def each_file(
     if len(names) == MOST_FILES:
         axes.set_title(f"the {len(names)} largest files", fontsize="small", color=SOFT)
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda k: labels[k] != short(base))
+    order = sorted(range(len(labels)), key=lambda k: labels[k] != short(names_shown[base]))
     handles, labels = [handles[k] for k in order], [labels[k] for k in order]
     figure.legend(
         handles, labels, loc="outside upper center", ncols=4, fontsize="small", frameon=False

@@ -64,7 +64,8 @@ def key_of(row: Mapping[str, str]) -> Key:
 def read_results(path: Path) -> Table:
     """The rows at ``path``, none if there is no file.
 
-    Raises BenchError if it is no table of a benchmark, OSError if it cannot be read.
+    Raises BenchError if it is no table of a benchmark or a row was cut, OSError if it cannot be
+    read.
     """
     if not path.exists() or not path.stat().st_size:
         return {}
@@ -74,7 +75,14 @@ def read_results(path: Path) -> Table:
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise BenchError(f"{path} is no table of nncodec bench: it lacks {missing[0]}")
-            rows = [{name: row[name] or "" for name in COLUMNS} for row in reader]
+            rows = []
+            for row in reader:
+                if None in row or None in row.values():
+                    raise BenchError(
+                        f"{path}: line {reader.line_num} has not as many cells as the first; "
+                        "it was cut: take it out"
+                    )
+                rows.append({name: row[name] for name in COLUMNS})
     except csv.Error as error:
         raise BenchError(f"{path} is no CSV: {error}") from error
     return {key_of(row): row for row in rows}
@@ -83,8 +91,12 @@ def read_results(path: Path) -> Table:
 def write_results(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
     """Replace the CSV at ``path``. Raises NNCodecError if it cannot be written."""
     lines = [csv_line(COLUMNS), *(csv_line([row[name] for name in COLUMNS]) for row in rows)]
-    with atomic_file(path) as file:
-        file.write("".join(lines).encode("utf-8", "surrogateescape"))
+    try:
+        with atomic_file(path) as file:
+            file.write("".join(lines).encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BenchError(f"cannot write {path}: {why}") from error
 
 
 def csv_line(cells: Iterable[str]) -> str:

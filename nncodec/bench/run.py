@@ -3,9 +3,10 @@
     specs -> codecs (specs.py) -> each in child processes (measure.py, worker.py) -> rows (below)
           -> the table (results.py) -> totals (summary.py), the page (report/)
 
-A row is kept if it was measured on this machine with the same version of the codec; absent and
-failed ones are tried again. The table is saved after every row, so a run that was killed goes on
-from there. Rows of other machines, codecs and files stay as they are.
+A row is kept if it was measured on this machine with the same version of the codec, and no fewer
+times than it would be now; absent and failed ones are tried again. The table is saved after every
+row, so a run that was killed goes on from there. Rows of other machines, codecs and files stay as
+they are.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from nncodec.errors import BenchError, NNCodecError
 from nncodec.files import sha256
 
 MEASURED = (OK, LENGTH)
+UNEVEN = 1.25  # by how much the runs of one row may differ from their median
 QUOTE_COLUMNS = ("file", "bytes", "codec", "compressed_bytes", "source")
 Save = Callable[[Row], None]
 
@@ -73,6 +75,8 @@ def open_input(top: str, path: str) -> Input:
 
 def read_quotes(path: Path, settings: Settings) -> list[Quote]:
     """Codecs that are known here by the same spec get its shortest form. Raises BenchError."""
+    if path.exists() and not path.is_file():
+        raise BenchError(f"cannot read {path}: no regular file")
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             reader = csv.DictReader(file, strict=True)
@@ -80,6 +84,9 @@ def read_quotes(path: Path, settings: Settings) -> list[Quote]:
             if lacking:
                 raise BenchError(f"{path} lacks the column {lacking[0]}")
             return [parse_quote(row, settings) for row in reader]
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BenchError(f"cannot read {path}: {why}") from error
     except (csv.Error, ValueError) as error:
         if isinstance(error, BenchError):
             raise
@@ -145,7 +152,15 @@ class Bench:
             and not isinstance(found, NNCodecError)
             and (old["codec_version"], old["model_id"]) == (found.version, found.model_id)
             and old["threads"] == codec.threads
+            and all(self.often_enough(old, way) for way in ways_of(old["status"]))
         )
+
+    def often_enough(self, old: Row, way: str) -> bool:
+        """As many runs as asked, or as there was time for: a cut row is not cut anew each time."""
+        seconds, runs = old[f"{way}_seconds"], old[f"{way}_runs"]
+        if not seconds or not runs:
+            return False
+        return int(runs) >= self.effort.counted(UNEVEN * float(seconds))
 
     def row(self, file: Input, codec: Codec) -> Row:
         """Measure, or say why not."""
@@ -170,8 +185,10 @@ class Bench:
         }
         try:
             measured = measure(codec, file.path, file.digest, self.effort)
-        except (CodecError, OSError) as error:
-            why = " ".join(str(error).split())
+        except CodecError as error:
+            return self.blank(file, codec.spec, FAILED, " ".join(str(error).split())) | about
+        except OSError as error:  # of the folder that it is done in
+            why = f"cannot be measured: {(error.strerror or str(error)).lower()}"
             return self.blank(file, codec.spec, FAILED, why) | about
         status = OK if measured.decompress else LENGTH
         return self.blank(file, codec.spec, status) | about | figures(file, found, measured)
@@ -193,6 +210,10 @@ class Bench:
             "detail": detail,
             "machine": self.here["machine"],
         }
+
+
+def ways_of(status: str) -> tuple[str, ...]:
+    return ("compress",) if status == LENGTH else ("compress", "decompress")
 
 
 def probe(codec: Codec) -> Probe | NNCodecError:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nncodec.bench.codecs import LIBRARIES, Codec, parse_library
-from nncodec.bench.external import FORM, parse_command
+from nncodec.bench.external import COMMAND, FORM, parse_command
 from nncodec.bench.own import parse_own
 from nncodec.bench.peers import Peer, peer_codec
 from nncodec.engine.native import usable_cores
 from nncodec.errors import BenchError
 
 DEFAULTS = ("nncodec", "nncodec:level=1", "gzip:9", "bz2:9", "xz:9e", "zstd:19", "brotli:11")
-COMMAND = "cmd:"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,13 @@ def parse_spec(text: str, settings: Settings) -> Codec:
     near = difflib.get_close_matches(name, there, 1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     raise BenchError(f"no codec {name!r}{meant}: there are {', '.join(there)}; or {FORM}")
+
+
+def names_of(specs: Iterable[str]) -> dict[str, str]:
+    """What to call each in a table; two commands of one name keep their templates."""
+    names = {spec: label(spec) for spec in specs}
+    shared = Counter(names.values())
+    return {spec: name if shared[name] == 1 else spec for spec, name in names.items()}
 
 
 def label(spec: str) -> str:

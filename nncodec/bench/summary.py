@@ -36,7 +36,8 @@ class Total:
 def summarise(rows: Iterable[Row]) -> list[Total]:
     """The total of each codec of one machine's rows, in the order in which codecs first appear."""
     by_codec = parted(rows, "codec")
-    base = sizes(by_codec.get(baseline(list(by_codec)), ()))
+    known = {codec: sizes(group) for codec, group in by_codec.items()}
+    base = known.get(baseline([codec for codec in known if known[codec]]), {})
     return [total(codec, group, base) for codec, group in by_codec.items()]
 
 
@@ -45,7 +46,10 @@ def by_machine(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def baseline(codecs: Sequence[str]) -> str:
-    """The codec that others are compared with: the first of nncodec, or the first; "" of none."""
+    """What others are compared with: the first of nncodec, or the first; "" of none.
+
+    ``codecs`` are those with a size of any file: what is absent compares with nothing.
+    """
     ours = (c for c in codecs if c == "nncodec" or c.startswith("nncodec:"))
     return next(ours, codecs[0] if codecs else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Optional
 
 import typer
@@ -120,6 +121,13 @@ def bench(
         for name in context.params
         if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
     ]
+    outputs = {"--csv": table, "--json": json_file, "--html": page}
+    for option, file in outputs.items():
+        if file is not None and not (option == "--json" and file == files.STDIO):
+            check_name(option, file)
+    for option, seconds in {"--most-seconds": most_seconds, "--timeout": timeout}.items():
+        if seconds is not None and not math.isfinite(seconds):
+            raise typer.BadParameter(f"{option} is to be a number of seconds")
     for name in given:
         option, modes = NEEDS.get(name, ("", (mode,)))
         if mode not in modes:
@@ -136,8 +144,10 @@ def bench(
         from nncodec.cli import bench_engine
 
         file = name if inputs else None
+        if file and file != files.STDIO:
+            files.check_regular(file)
         if json_file and json_file != files.STDIO:
-            files.check_apart(json_file, inputs or [])
+            files.check_outputs([json_file], inputs or [])
         report = bench_engine.measure_engine(file, model, threads or None, isa, size, runs)
         if json_file:
             files.write_json(json_file, report)
@@ -148,8 +158,10 @@ def bench(
         from nncodec.cli import bench_ablate
 
         names = [file for name in inputs or [] for file in files.files_below(name)]
+        outputs = [file for file in (table, json_file) if file and file != files.STDIO]
+        files.check_outputs(outputs, [*(inputs or []), *names])
         plan = (level, model, threads or None)
-        with bench_ablate.ablation_report(names, *plan, table, json_file) as add:
+        with bench_ablate.ablation_report(*plan, table, json_file) as add:
             each(names, add)
 
     def measure_codecs(_name: str) -> None:
@@ -176,3 +188,9 @@ def bench(
         each(inputs or ["engine"], measure_engine)
     else:
         each([mode], measure_parts if ablate else measure_codecs)
+
+
+def check_name(option: str, file: str) -> None:
+    """An option in place of a file's name was left without its value."""
+    if not file or file.startswith("-"):
+        raise typer.BadParameter(f"{option} takes a file's name, not {file!r}; ./{file or 'NAME'}?")

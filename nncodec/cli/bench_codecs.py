@@ -13,8 +13,10 @@ from typing import Any
 import typer
 
 from nncodec.bench.codecs import AbsentError, Codec, Probe
+from nncodec.bench.external import COMMAND
 from nncodec.bench.measure import Effort
 from nncodec.bench.peers import known_peers
+from nncodec.bench.plot import files_beside
 from nncodec.bench.results import (
     ABSENT,
     FAILED,
@@ -27,14 +29,15 @@ from nncodec.bench.results import (
     write_results,
 )
 from nncodec.bench.run import Bench, Input, open_input, read_quotes
-from nncodec.bench.specs import COMMAND, DEFAULTS, Settings, label, parse_specs, split_values
+from nncodec.bench.specs import DEFAULTS, Settings, label, parse_specs, split_values
 from nncodec.bench.summary import by_machine, summarise
 from nncodec.cli import files
 from nncodec.cli.bench_tables import RowTable, show_totals, typed
-from nncodec.cli.common import attempt
+from nncodec.cli.common import attempt, say
 from nncodec.cli.progress import progress_bar
 from nncodec.environment import environment
 from nncodec.errors import BenchError
+from nncodec.pages import visible
 
 SCHEMA = 1
 
@@ -57,7 +60,10 @@ class Request:
 
     @property
     def outputs(self) -> list[str]:
-        own = (self.table_file, self.page, self.json_file)
+        """All files that will be written: without inputs not the table, it is only read."""
+        own = [self.table_file if self.inputs else None, self.page, self.json_file]
+        if self.page:
+            own += map(str, files_beside(Path(self.page)))
         return [name for name in own if name and name != files.STDIO]
 
     @property
@@ -112,10 +118,8 @@ def run(request: Request) -> None:
     if not request.inputs:
         render(request, path, table)
         return
-    codecs = parse_specs(split_values(request.spec_values()), settings)
+    codecs = parse(request.spec_values(), settings)
     quotes = read_quotes(Path(request.quoted), settings) if request.quoted else ()
-    if path:
-        write_results(path, table.values())  # so that it fails now, if it does
 
     def save(row: Row) -> None:
         if path:  # with what another process may have added
@@ -123,6 +127,8 @@ def run(request: Request) -> None:
 
     bench = Bench(codecs, request.effort, table, save, quotes, request.again)
     inputs = list(open_inputs(request.inputs))
+    if not any(inputs):
+        raise typer.Exit(1)
     report_absent(bench)
     rows = measure_all(bench, [file for file in inputs if file], request.json_file != files.STDIO)
     if request.json_file:
@@ -133,12 +139,20 @@ def run(request: Request) -> None:
         raise typer.Exit(1)
 
 
+def parse(values: Sequence[str], settings: Settings) -> list[Codec]:
+    """A spec that means nothing is wrong usage."""
+    try:
+        return parse_specs(split_values(values), settings)
+    except BenchError as error:
+        raise typer.BadParameter(visible(str(error))) from error
+
+
 def check(request: Request) -> None:
-    outputs = [os.path.abspath(name) for name in request.outputs]
-    if len(set(outputs)) < len(outputs):
-        raise BenchError("--csv, --json and --html are to be different files")
-    for name in request.outputs:
-        files.check_apart(name, request.inputs)
+    table = None if request.inputs else request.table_file
+    read = [name for name in (request.peers, request.quoted, table) if name]
+    if table:
+        files.check_regular(table)
+    files.check_outputs(request.outputs, [*request.inputs, *read])
     if request.page:
         from nncodec.bench.report import check_extras
 
@@ -174,6 +188,7 @@ def open_inputs(names: Sequence[str]) -> Iterator[Input | None]:
                     raise files.FileError("codecs are measured on files, not on a pipe")
                 if os.path.isdir(path):
                     raise files.FileError("is a directory without files that can be read")
+                files.check_regular(path)
                 with files.open_input(path):
                     found.append(open_input(top, path))
 
@@ -183,8 +198,7 @@ def open_inputs(names: Sequence[str]) -> Iterator[Input | None]:
 def report_absent(bench: Bench) -> None:
     for spec, found in bench.probes.items():
         if not isinstance(found, Probe):
-            why = "absent: " * isinstance(found, AbsentError) + " ".join(str(found).split())
-            print(f"nncodec: {label(spec)}: {why}", file=sys.stderr)
+            say(label(spec), "absent: " * isinstance(found, AbsentError) + str(found))
 
 
 def measure_all(bench: Bench, inputs: Sequence[Input], show: bool) -> list[Row]:
@@ -203,8 +217,7 @@ def measure_all(bench: Bench, inputs: Sequence[Input], show: bool) -> list[Row]:
                 if table:
                     table.add(row)
                 if row["status"] == FAILED:
-                    line = f"{row['file']}: {label(row['codec'])}: {row['detail']}"
-                    print(f"nncodec: {' '.join(line.split())}", file=sys.stderr)
+                    say(row["file"], label(row["codec"]), row["detail"])
                 if row["codec"] in bench.probes:
                     progress(file.size)
     if table and rows:
@@ -242,6 +255,7 @@ def render(request: Request, path: Path | None, table: Table) -> None:
 
     if not request.inputs:
         for rows in by_machine(table.values()).values():
-            print(rows[0]["machine"])
+            print(visible(rows[0]["machine"]))
             show_totals(summarise(rows))
-    write_report(Path(request.page), list(table.values()), request.command(table))
+    with files.writing(f"{request.page} or what is beside it"):
+        write_report(Path(request.page), list(table.values()), request.command(table))

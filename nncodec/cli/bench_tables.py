@@ -8,6 +8,7 @@ from nncodec.bench.results import COLUMNS, SIZED, Row
 from nncodec.bench.specs import label
 from nncodec.bench.summary import Total
 from nncodec.cli.commands import show_row, show_table
+from nncodec.pages import visible
 
 WHOLE = ("file_bytes", "compressed_bytes", "model_bytes", "compress_runs", "decompress_runs",
          "threads", "cores")  # fmt: skip
@@ -46,11 +47,15 @@ ROW_COLUMNS: dict[str, tuple[int, Callable[[Row], str]]] = {
 }
 
 
+def shown(spec: str) -> str:
+    return visible(label(spec))
+
+
 class RowTable:
     """Rows as they come, so widths are fixed beforehand."""
 
     def __init__(self, specs: Sequence[str]) -> None:
-        names = [label(spec) for spec in specs]
+        names = [shown(spec) for spec in specs]
         self.widths = [max(map(len, ["codec", *names])), 6]
         self.widths += [width for width, _ in ROW_COLUMNS.values()]
 
@@ -58,13 +63,12 @@ class RowTable:
         show_row(["codec", "status", *ROW_COLUMNS, "file"], [*self.widths, 0])
 
     def add(self, row: Row) -> None:
-        name, status = label(row["codec"]), row["status"]
+        name, status = shown(row["codec"]), row["status"]
         if status in SIZED:
             cells = [column(row) for _, column in ROW_COLUMNS.values()]
         else:
             cells = [row["file_bytes"], *["-"] * (len(ROW_COLUMNS) - 1)]
-        file = " ".join(row["file"].splitlines())
-        show_row([name, status, *cells, file], [*self.widths, 0])
+        show_row([name, status, *cells, visible(row["file"])], [*self.widths, 0])
 
 
 def known(value: float | None, digits: int, unit: str = "") -> str:
@@ -72,7 +76,7 @@ def known(value: float | None, digits: int, unit: str = "") -> str:
 
 
 TOTAL_COLUMNS: dict[str, Callable[[Total], str]] = {
-    "codec": lambda t: label(t.codec),
+    "codec": lambda t: shown(t.codec),
     "files": lambda t: f"{t.files}",
     "bytes": lambda t: f"{t.bytes}",
     "packed": lambda t: f"{t.compressed_bytes}" if t.files else "-",
@@ -85,7 +89,9 @@ TOTAL_COLUMNS: dict[str, Callable[[Total], str]] = {
     "MB": lambda t: known(t.compress_peak_mb, 0),
     "MB back": lambda t: known(t.decompress_peak_mb, 0),
     "against": lambda t: known(t.baseline_pct, 1, " %"),
-    "": lambda t: "; ".join(filter(None, [t.absent, f"{t.failed} failed" * bool(t.failed)])),
+    "": lambda t: visible(
+        "; ".join(filter(None, [t.absent, f"{t.failed} failed" * bool(t.failed)]))
+    ),
 }
 
 

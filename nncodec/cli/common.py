@@ -29,18 +29,23 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
     except BrokenPipeError:
         raise
     except (NNCodecError, OSError, MemoryError) as error:
-        shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
-        why = " ".join(reason(error, name).split()) or type(error).__name__
-        unread = isinstance(error, FileNotFoundError) and path_of(error) == name
-        print(f"nncodec: {'cannot read ' * unread}{shown}: {why}", file=sys.stderr)
+        say("(standard input)" if name == files.STDIO else name, reason(error, name))
         return False
     return True
+
+
+def say(*parts: str) -> None:
+    """One line on standard error, in which nothing has power over a terminal."""
+    from nncodec.pages import visible  # only now: most runs say nothing
+
+    line = ": ".join([*parts[:-1], " ".join(parts[-1].split())])
+    print(f"nncodec: {visible(line)}", file=sys.stderr)
 
 
 def reason(error: Exception, name: str) -> str:
     """What the system says, without its number, and of which file if it is not ``name``."""
     if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
+        return str(error) or type(error).__name__
     why, path = error.strerror.lower(), path_of(error)
     return why if path in (None, name) else f"{path}: {why}"
 

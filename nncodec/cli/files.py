@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,11 +97,49 @@ def check_overwrite(source: str, target: Path, force: bool) -> None:
     raise FileError(f"{target} already exists; use -f to overwrite")
 
 
+def check_regular(name: str) -> None:
+    """Raises FileError for what would hang or never end: pipes, sockets, devices.
+
+    What is not there is left to those who open it; folders, too.
+    """
+    with contextlib.suppress(OSError):
+        mode = os.stat(name).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise FileError("is no regular file but a pipe, a socket or a device")
+
+
+def check_outputs(outputs: Iterable[str], inputs: Iterable[str]) -> None:
+    """Before anything is done: raises FileError if one of ``outputs`` could not be written then,
+    if two of them are one file, or if writing one would change what is to be read."""
+    there, known = list(inputs), set()
+    for name in outputs:
+        check_apart(name, there)
+        if os.path.realpath(name) in known:
+            raise FileError(f"{name} would be written twice; name different files")
+        known.add(os.path.realpath(name))
+        with writing(name), tempfile.TemporaryFile(dir=Path(name).parent):
+            pass  # a file can be made where it is to be replaced
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Gives errors of the system the name of the file that was to be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise FileError(f"cannot write {name}: {why}") from error
+
+
 def check_apart(output: str, inputs: Iterable[str]) -> None:
     """Raises FileError if writing ``output`` would change what is to be read, or cannot be done."""
     path = Path(output)
     if path.is_dir():
         raise FileError(f"cannot write {output}: is a directory")
+    if path.exists() and not path.is_file():
+        raise FileError(f"cannot write {output}: is no regular file")
     if not path.parent.is_dir():
         raise FileError(f"cannot write {output}: there is no folder {path.parent}")
     for name in inputs:
@@ -117,7 +156,7 @@ def write_json(output: str, document: Any) -> None:
     if output == STDIO:
         print(text, end="")
         return
-    with atomic_file(Path(output)) as file:
+    with writing(output), atomic_file(Path(output)) as file:
         file.write(text.encode())
 
 

@@ -9,6 +9,12 @@ const number = (row, name) => (row[name] === "" ? null : Number(row[name]));
 const fileOf = (row) => row.file_sha256 + " " + row.file;
 const sum = (list) => list.reduce((all, x) => all + x, 0);
 const isOurs = (codec) => codec === "nncodec" || codec.startsWith("nncodec:");
+// What a codec is called: of a command its name alone, unless another command has it, too.
+const shortOf = (codec) => (codec.startsWith("cmd:") ? codec.slice(4).split("=")[0] : codec);
+const namesShown = new Map();
+for (const codec of new Set(everyRow.map((row) => row.codec)))
+  namesShown.set(shortOf(codec), namesShown.has(shortOf(codec)) ? null : codec);
+const nameOf = (codec) => (namesShown.get(shortOf(codec)) === codec ? shortOf(codec) : codec);
 
 function parted(rows, key) {
   const groups = new Map();
@@ -19,8 +25,9 @@ function parted(rows, key) {
   }
   return groups;
 }
+// The first with a size of any file, of nncodec if there is one; what is absent compares with nothing.
 function baselineOf(rows) {
-  const codecs = [...parted(rows, "codec").keys()];
+  const codecs = [...parted(rows.some(sized) ? rows.filter(sized) : rows, "codec").keys()];
   return codecs.find(isOurs) ?? codecs[0] ?? "";
 }
 function speedOf(rows, column) {
@@ -92,7 +99,7 @@ function totalsOf(rows, baseline, withModel) {
 function placed(totals, baseline, withModel) {
   const base = totals.find((t) => t.codec === baseline);
   for (const t of totals) {
-    const all = t.whole || !base.whole || t.percent === null;
+    const all = t.whole || !base?.whole || t.percent === null;
     const bytes = all ? t.bytes : base.bytes,
       packed = all ? t.compressed : (base.compressed * t.percent) / 100;
     const counted = packed + (withModel ? t.model : 0);

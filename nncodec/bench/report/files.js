@@ -28,7 +28,7 @@ function drawChoice() {
     box.type = "checkbox";
     box.checked = chosen.has(codec);
     box.disabled = !box.checked && chosen.size >= MOST_CODECS;
-    label.append(" ", make("bdi", cut(codec), isOurs(codec) ? "ours" : ""));
+    label.append(" ", make("bdi", cut(nameOf(codec)), isOurs(codec) ? "ours" : ""));
     box.addEventListener("change", () => {
       if (box.checked) chosen.add(codec);
       else chosen.delete(codec);
@@ -110,7 +110,7 @@ function drawFile({ name, size, bars, best, rival, gain }, top) {
     const item = list.appendChild(
       make("li", undefined, (isOurs(codec) ? "ours" : "") + (bits !== null && bits === best ? " best" : "")),
     );
-    item.append(make("bdi", codec, "codec"));
+    item.append(make("bdi", nameOf(codec), "codec"));
     item.firstChild.title = codec;
     if (bits === null) {
       const status = !row ? "not measured" : sized(row) ? "empty file" : row.status;
@@ -129,7 +129,7 @@ function drawFile({ name, size, bars, best, rival, gain }, top) {
   if (gain !== null) {
     const more = Math.abs(gain).toFixed(1) + " %";
     const word = more === "0.0 %" ? "as small as" : `${more} ${gain > 0 ? "smaller" : "larger"} than`;
-    article.append(make("p", `${cut(shown.baseline, 20)}: ${word} ${cut(rival.codec, 20)}`, "soft"));
+    article.append(make("p", `${cut(nameOf(shown.baseline), 20)}: ${word} ${cut(nameOf(rival.codec), 20)}`, "soft"));
   }
   return article;
 }

@@ -137,7 +137,7 @@ function drawNotes(rows) {
     for (const [codec, group] of parted(has(status), "codec")) {
       const why = distinct(group, "detail");
       notes.push(
-        `${lead}: ${codec}, ${plural(group.length, "file")}${why.length ? `: ${why.slice(0, 3).join("; ")}` : ""}${why.length > 3 ? ` and ${why.length - 3} more` : ""}`,
+        `${lead}: ${nameOf(codec)}, ${plural(group.length, "file")}${why.length ? `: ${why.slice(0, 3).join("; ")}` : ""}${why.length > 3 ? ` and ${why.length - 3} more` : ""}`,
       );
     }
   $("notes").replaceChildren(...notes.map((note) => make("li", note)));

@@ -67,8 +67,8 @@ function frontierOf(points, axes) {
   return front;
 }
 function labelOf(t) {
-  if (t.whole) return cut(t.codec, phone() ? 16 : 26);
-  return `${cut(t.codec, phone() ? 14 : 26)} (${t.files}${phone() ? "/" : " of "}${shown.files})`;
+  if (t.whole) return cut(nameOf(t.codec), phone() ? 16 : 26);
+  return `${cut(nameOf(t.codec), phone() ? 14 : 26)} (${t.files}${phone() ? "/" : " of "}${shown.files})`;
 }
 
 function drawPareto() {
@@ -188,7 +188,7 @@ function labelPoints(svg, marks, frame, segments) {
     const { text, rise, x, y, t } = marks[k];
     if (!box) {
       text.remove();
-      left.push(t.codec);
+      left.push(nameOf(t.codec));
       return;
     }
     text.setAttribute("x", box.x + 2);
@@ -220,7 +220,7 @@ function explainPareto(front, lines, points, unnamed) {
     key.append(item);
   };
   const whole = shown.totals.some((t) => t.codec === shown.baseline && t.whole);
-  const fewer = `has fewer files${whole ? `: placed by its size against ${cut(shown.baseline, 16)} on those` : ", which do not compare"}`;
+  const fewer = `has fewer files${whole ? `: placed by its size against ${cut(nameOf(shown.baseline), 16)} on those` : ", which do not compare"}`;
   if (points.some((t) => isOurs(t.codec))) entry("point ours on-front", "diamond", "nncodec");
   if (front.length) {
     entry("point on-front", "circle", "no other is smaller and faster");
@@ -231,7 +231,7 @@ function explainPareto(front, lines, points, unnamed) {
   if (lines.length) entry("across", "line", "no speed known");
   const gone = shown.totals
     .filter((t) => !t.files)
-    .map((t) => `${cut(t.codec)} (${t.absentRows ? "absent" : t.failed ? "failed" : "no files"})`);
+    .map((t) => `${cut(nameOf(t.codec))} (${t.absentRows ? "absent" : t.failed ? "failed" : "no files"})`);
   if (unnamed.length)
     key.append(make("span", "No room for the names of " + unnamed.map((c) => cut(c)).join(", "), "entry"));
   if (gone.length) key.append(make("span", "Not there: " + gone.join(", "), "entry"));
@@ -243,7 +243,7 @@ function factsOf(t, axes) {
     ["bits per byte", inWords.bits(t.bits)],
     ["with model", t.model ? inWords.bits(t.bitsWithModel) : ""],
     ["ratio", inWords.ratio(t.ratio)],
-    [`against ${cut(shown.baseline, 16)}`, t.codec === shown.baseline ? "" : inWords.percent(t.against)],
+    [`against ${cut(nameOf(shown.baseline), 16)}`, t.codec === shown.baseline ? "" : inWords.percent(t.against)],
     ["MB/s in", inWords.speed(t.compress)],
     ["MB/s out", inWords.speed(t.decompress)],
     ["peak MB in", inWords.memory(t.compressPeak)],
@@ -255,7 +255,7 @@ function factsOf(t, axes) {
 }
 function focusable(svg, t, axes, x, y) {
   const facts = factsOf(t, axes);
-  const said = `${t.codec}: ${facts.map((f) => f.join(" ")).join(", ")}`;
+  const said = `${nameOf(t.codec)}: ${facts.map((f) => f.join(" ")).join(", ")}`;
   const group = drawn(svg, "g", { class: "codec", tabindex: 0, role: "img", "aria-label": said });
   group.dataset.codec = t.codec;
   for (const event of ["pointerenter", "focus", "click"])
@@ -268,7 +268,7 @@ function showTip(t, facts, x, y) {
   hideTip();
   const place = $("pareto"),
     tip = place.appendChild(make("div", undefined, "tip"));
-  tip.append(make("bdi", t.codec));
+  tip.append(make("bdi", nameOf(t.codec)));
   const list = tip.appendChild(make("dl"));
   for (const [name, value] of facts) list.append(make("dt", name), make("dd", value));
   const wide = place.clientWidth;

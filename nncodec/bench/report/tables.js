@@ -83,16 +83,20 @@ function breakable(element, text) {
   element.lastChild?.remove();
   return element;
 }
-const named = (codec) => breakable(make("bdi", undefined, isOurs(codec) ? "ours" : ""), codec);
+function named(codec) {
+  const name = breakable(make("bdi", undefined, isOurs(codec) ? "ours" : ""), nameOf(codec));
+  if (nameOf(codec) !== codec) name.title = codec;
+  return name;
+}
 const chip = (text, kind) => make("span", text, "chip " + kind);
 
 // The totals.
 const totalsSorted = [["against", 1]];
 function totalsColumns() {
-  const base = shown.baseline;
+  const base = nameOf(shown.baseline);
   const withModel = $("model").checked ? ", the model counted" : "";
   return [
-    { key: "codec", label: "Codec", text: true },
+    { key: "codec", label: "Codec", text: true, value: (row) => nameOf(row.codec) },
     { key: "files", label: "Files", show: inWords.count },
     { key: "counted", label: "Bytes", show: inWords.count, best: -1, hint: "compressed" + withModel },
     { key: "bits", label: "Bits/byte", show: inWords.bits, best: -1, hint: "the model not counted" },
@@ -149,7 +153,7 @@ function drawTotals() {
   sortableTable($("totals"), columns, rows, totalsSorted, cell, drawTotals);
   const some = rows.filter((t) => t.files && !t.whole);
   const note = some.length
-    ? ` ${some.map((t) => cut(t.codec)).join(", ")}: sums of fewer files, which compare with others only in the last column.`
+    ? ` ${some.map((t) => cut(nameOf(t.codec))).join(", ")}: sums of fewer files, which compare with others only in the last column.`
     : "";
   $("totals-note").textContent = rows.length
     ? "Bold: the best of those that have all files." + note
@@ -175,7 +179,7 @@ let rowsAt = 0;
 const rowValue = (key) => (row) => number(row, key);
 const ROW_COLUMNS = [
   { key: "file", label: "File", text: true },
-  { key: "codec", label: "Codec", text: true },
+  { key: "codec", label: "Codec", text: true, value: (row) => nameOf(row.codec) },
   { key: "status", label: "Status", text: true },
   ...[
     ["file_bytes", "Bytes in", "count"],
