@@ -142,20 +142,24 @@ def load_coder(
     if model_id is None:
         return NativeContexts()
     folder = causal_folder(model) if model is not None else None
+    given = folder.model_id if folder else None
     if folder is None and model is not None:
         own = load_codec(model=model, threads=threads)
         if own.model_id == model_id:
             return own.coder
+        given = own.model_id
     if folder is None or folder.model_id != model_id:
         try:
             found = modelstore.find_by_id(model_id)
             if isinstance(found, EngineModel):
                 return NativeEngine(found, threads)
             return ExactTokens(found, exact_native.NativeEngine(found, threads))
-        except ModelNotFoundError:
+        except ModelNotFoundError as error:
             from nncodec.causal.find import find_by_id
 
             folder = find_by_id(model_id)
+            if folder is None and given:
+                raise ModelNotFoundError(f"{model} is model {given.hex()}; {error}") from error
             if folder is None:
                 raise
     from nncodec.causal.codec import FloatModel
@@ -185,7 +189,8 @@ def compress(
     """Compress any buffer of bytes.
 
     ``level`` is 1 (fastest: context models alone) to 9 (smallest); ``model``, a name or a folder's
-    path, takes the place of the level's own. The result never depends on ``threads``. ``base`` is a
+    path, takes the place of the level's own. The result never depends on ``threads`` (but for the
+    float models of others, below). ``base`` is a
     file of tensors whose numbers are near those of ``data``, such as the model that was fine-tuned;
     decompression then needs it, too (docs/weights-delta.md). A ``model`` may be the folder of any
     causal language model, which ``options`` are for (docs/causal-lm.md): its archives decode where

@@ -15,7 +15,7 @@ from nncodec.errors import CorruptDataError, EnvironmentMismatchError
 
 PATH = 1  # the way through predictor and coding; another order of operations is another path
 DTYPES = ("float32", "bfloat16", "float16")
-MOST_CONTEXT, MOST_THREADS = 1 << 20, 1 << 10
+MOST_CONTEXT, MOST_THREADS, MOST_TEXT = 1 << 20, 1 << 10, 256
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,14 @@ class Environment:
         try:
             found = cls(*json.loads(packed))
         except (ValueError, TypeError, RecursionError) as error:
-            raise CorruptDataError(f"frame header: no numeric environment ({error})") from error
+            why = f"{error}".partition("__init__() ")[2] or error
+            raise CorruptDataError(f"frame header: no numeric environment ({why})") from error
         for field in fields(cls):
             value = getattr(found, field.name)
-            if type(value).__name__ != field.type or (isinstance(value, int) and value < 0):
+            text = isinstance(value, str) and not (
+                value.isascii() and value.isprintable() and len(value) <= MOST_TEXT
+            )
+            if type(value).__name__ != field.type or text or (isinstance(value, int) and value < 0):
                 raise CorruptDataError(
                     f"frame header: numeric environment with {field.name} {value!r}"
                 )

@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nncodec import hub, modelstore
+from nncodec.causal.exact.config import MODEL_TYPE as EXACT_TYPE
 from nncodec.causal.folder import KIND_BYTES, CausalFolder, is_causal
+from nncodec.causal.vocabulary import read_json
+from nncodec.config import CONFIG_FILE, MODEL_TYPE
+from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.errors import HubError, InvalidModelError, NNCodecError
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -24,7 +28,7 @@ def find_folder(name: str, download: bool = False) -> CausalFolder | None:
     Raises HubError if it must be fetched and cannot be.
     """
     for path in (Path(name), modelstore.search_path()[-1] / name):
-        if is_causal(path):
+        if is_meant(path):
             return CausalFolder(path.resolve())
         if path.is_dir():
             return None
@@ -36,6 +40,16 @@ def find_folder(name: str, download: bool = False) -> CausalFolder | None:
         if not is_causal(cached):
             raise HubError(f"{name} is no causal language model with a tokenizer.json")
     return CausalFolder(cached.resolve()) if cached else None
+
+
+def is_meant(path: Path) -> bool:
+    """Whether a folder that was named is one: of a broken one its errors will be told.
+
+    Raises InvalidModelError for a config that cannot be read.
+    """
+    if not (path / CONFIG_FILE).is_file() or (path / WEIGHTS_FILE).is_file():
+        return False
+    return read_json(path / CONFIG_FILE).get("model_type") not in (MODEL_TYPE, EXACT_TYPE)
 
 
 def cached_snapshot(repository: str) -> Path | None:

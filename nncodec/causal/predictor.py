@@ -28,6 +28,7 @@ import numpy.typing as npt
 from nncodec.causal.environment import DTYPES, Environment
 from nncodec.causal.extras import need
 from nncodec.causal.folder import CausalFolder
+from nncodec.causal.loading import load_float
 from nncodec.engine.native import usable_cores
 from nncodec.environment import processor
 from nncodec.errors import InvalidModelError, NNCodecError
@@ -236,34 +237,7 @@ def package_version(name: str) -> str:
 def load(folder: CausalFolder, dtype: Any, device: str) -> Any:
     """The torch model, for inference. Raises InvalidModelError."""
     folder.files  # noqa: B018  (says what is missing)
-    transformers = need("transformers")
-    try:
-        with quiet(transformers):
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                folder.path,
-                dtype=dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise InvalidModelError(f"{folder.path}: transformers cannot load it: {why}") from error
+    model = load_float(folder.path, dtype)
     if model.config.get_text_config().vocab_size != len(folder.table.bytes_of):
         raise InvalidModelError(f"{folder.path}: vocabulary and table differ in size")
-    return model.to(device).eval()
-
-
-@contextlib.contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
-    """No bars and no advice on standard error, where errors alone belong."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    return model.to(device)

@@ -62,9 +62,9 @@ class Segment:
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """A folder's tokenizer, without what would change text. Raises InvalidModelError."""
-    document = literal(read_json(folder / TOKENIZER_FILE))
+    document, library = literal(read_json(folder / TOKENIZER_FILE)), need("tokenizers")
     try:
-        tokenizer: Tokenizer = need("tokenizers").Tokenizer.from_str(json.dumps(document))
+        tokenizer: Tokenizer = library.Tokenizer.from_str(json.dumps(document))
     except Exception as error:  # the library raises Exception itself
         raise InvalidModelError(f"{folder / TOKENIZER_FILE} cannot be used: {error}") from error
     tokenizer.encode_special_tokens = True  # "</s>" in a text is text

@@ -32,6 +32,14 @@ VALUE_HEADROOM = 1.1  # calibrated absmax of the attention values, times this, b
 ROWS = 512  # of the calibration text, that balancing looks at
 
 
+def check_family(family: Any) -> None:
+    """Raises InvalidModelError for a ``model_type`` that the engine does not compute."""
+    if family not in FAMILIES:
+        raise InvalidModelError(
+            f"no exact mode for this model: its type {family!r} is none of {', '.join(FAMILIES)}"
+        )
+
+
 def shape_of(
     config: Any, tokens: Sequence[bytes | None], begin: int, context: int | None, turns: Tensor
 ) -> ExactConfig:
@@ -42,7 +50,7 @@ def shape_of(
             raise InvalidModelError(f"no exact mode for this model: {why}")
 
     family = config.model_type
-    need(family in FAMILIES, f"its type {family!r} is none of {', '.join(FAMILIES)}")
+    check_family(family)
     need(config.hidden_act == "silu", f"its activation is {config.hidden_act!r}, not 'silu'")
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     kind = rope.get("rope_type", "default")
@@ -147,7 +155,7 @@ def convert(
     config = shape_of(hf, tokens, begin, context, rotary.inv_freq.double() / (2 * math.pi))
     state = {name: value.float() for name, value in model.state_dict().items()}
     for name, value in state.items():
-        if not value.isfinite().all():
+        if not value.isfinite().all():  # of a model that was not loaded from a folder
             raise InvalidModelError(f"{name} holds NaN or infinity; the checkpoint is unusable")
         if name.endswith(UNREAD_BIASES) and value.any():
             raise InvalidModelError(f"no exact mode for this model: it has a bias {name}")

@@ -12,8 +12,7 @@ what it expects to read, and nothing that is measured later has been seen.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,11 @@ import numpy.typing as npt
 
 from nncodec.causal.exact.weights import ExactModel
 from nncodec.causal.extras import need
+from nncodec.causal.folder import CausalFolder
+from nncodec.causal.loading import load_float
 from nncodec.causal.tokenize import load_tokenizer, tokenize
 from nncodec.causal.vocabulary import TOKENIZER_FILE, TokenTable
-from nncodec.errors import InvalidModelError, NNCodecError
+from nncodec.errors import NNCodecError
 from nncodec.files import write_atomically
 
 TEXTS, TEXT_TOKENS = 8, 256  # of calibration
@@ -58,11 +59,13 @@ def convert_folder(
     """
     if target.exists() and any(target.iterdir()):
         raise NNCodecError(f"{target} is not empty: give a new folder")
-    need("torch")
-    from nncodec.causal.exact.convert import convert
+    torch = need("torch")
+    from nncodec.causal.exact.convert import check_family, convert
 
+    check_family(CausalFolder(source).config.get("model_type"))
+    CausalFolder(source).files  # noqa: B018  (says what is missing)
     table = TokenTable.from_folder(source)
-    model = load_float(source)
+    model = load_float(source, torch.float32)
     if text is None:
         notify("sampling text from the model to calibrate on")
         calibration = sample(model, table)
@@ -80,33 +83,6 @@ def convert_folder(
     )  # fmt: skip
     write_atomically(target / "README.md", card.encode())
     return made
-
-
-def load_float(source: Path) -> Any:
-    """The float model, in float32 on the CPU; no code of the folder runs, no pickle is read."""
-    torch, transformers = need("torch"), need("transformers")
-    try:
-        with without_bars(transformers):
-            return transformers.AutoModelForCausalLM.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, local_files_only=True,
-                trust_remote_code=False,
-            ).eval()  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        why = str(error).strip().splitlines() or [type(error).__name__]
-        raise InvalidModelError(f"{source} cannot be loaded by transformers: {why[0]}") from error
-
-
-@contextmanager
-def without_bars(transformers: Any) -> Iterator[None]:
-    """No progress bars on standard error, where errors alone belong."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def sample(model: Any, table: TokenTable, seed: int = 0) -> npt.NDArray[np.int64]:
