@@ -550,7 +550,7 @@ def test_a_full_disk_is_one_line(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    assert_one_error(cli("models", "pull", "user/m"), "user/m", "No space left on device")
+    assert_one_error(cli("models", "pull", "user/m"), "user/m", "no space left on device")
     assert names(home) == []
 
 

@@ -345,7 +345,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     absent = tmp_path / "absent.toml"
     missing = run_python(CLI, "sweep", str(absent), "-o", str(tmp_path / "out"))
-    said = b"nncodec: cannot read " + os.fsencode(absent) + b": no such file or directory\n"
+    said = b"nncodec: " + os.fsencode(absent) + b": no such file or directory\n"
     assert (missing.returncode, missing.stderr) == (1, said), python_fails(missing)
 
 

@@ -269,11 +269,9 @@ def test_the_command_prints_tables_and_json(table: Path, tmp_path: Path) -> None
     assert json.loads(as_json.stdout) == json.loads(out.read_text())
     wrong = run_python(CLI, "sweep", "fit", str(table), "--of", "nothing")
     assert (wrong.returncode, wrong.stderr.count(b"\n")) == (1, 1)
-    absent = cli("sweep", "fit", tmp_path / "absent.csv")
-    said = f"nncodec: cannot read {tmp_path}/absent.csv: no such file or directory"
-    assert (absent.rc, absent.errors) == (1, [said])
-    folder = cli("sweep", "fit", tmp_path)
-    assert (folder.rc, folder.errors) == (1, [f"nncodec: {tmp_path}: is a directory"])
+    for name, why in (("absent.csv", "no such file or directory"), ("", "is a directory")):
+        refused = cli("sweep", "fit", tmp_path / name)
+        assert (refused.rc, refused.errors) == (1, [f"nncodec: {tmp_path / name}: {why}"])
 
 
 def test_a_core_module_does_not_import_the_commands(table: Path) -> None:

@@ -31,8 +31,7 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
     except (NNCodecError, OSError, MemoryError) as error:
         shown = "(standard input)" if name == files.STDIO else " ".join(name.splitlines())
         why = " ".join(reason(error, name).split()) or type(error).__name__
-        unread = isinstance(error, FileNotFoundError) and path_of(error) == name
-        print(f"nncodec: {'cannot read ' * unread}{shown}: {why}", file=sys.stderr)
+        print(f"nncodec: {shown}: {why}", file=sys.stderr)
         return False
     return True
 
