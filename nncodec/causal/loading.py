@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nncodec.causal.extras import need
 from nncodec.errors import InvalidModelError
+from nncodec.extras import need
 
 
 def load_float(path: Path, dtype: Any) -> Any:

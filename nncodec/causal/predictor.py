@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.causal.environment import DTYPES, Environment
-from nncodec.causal.extras import need
 from nncodec.causal.folder import CausalFolder
 from nncodec.causal.loading import load_float
 from nncodec.engine.native import usable_cores
 from nncodec.environment import processor
 from nncodec.errors import InvalidModelError, NNCodecError
+from nncodec.extras import need
 
 if TYPE_CHECKING:
     import torch

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nncodec.causal.extras import need
 from nncodec.causal.payload import Fields
 from nncodec.causal.vocabulary import TOKENIZER_FILE, TokenTable, marks_spaces, read_json
 from nncodec.container import varint
 from nncodec.errors import CorruptDataError, InvalidModelError
+from nncodec.extras import need
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.errors import ContainerFormatError, UnsupportedDtypeError
+from nncodec.extras import need
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.layout import shown
-from nncodec.weights.extras import need
 from nncodec.weights.index import PLAIN_DESCR, Entry
 
 Array = npt.NDArray[Any]
@@ -105,7 +105,7 @@ def to_numpy(raw: Array, dtype: str, name: str) -> Array:
 
 def to_torch(raw: Array, dtype: str, name: str, device: Any) -> Any:
     """``raw`` as a tensor. Raises MissingPackageError, UnsupportedDtypeError."""
-    torch = need("torch")
+    torch = need("torch", "train")
     if dtype not in SIZED:
         native = to_numpy(raw, dtype, name)
         native = native.astype(native.dtype.newbyteorder("="), copy=False)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nncodec.errors import FolderError, InvalidModelError
+from nncodec.extras import need
 from nncodec.weights import reader
-from nncodec.weights.extras import need
 from nncodec.weights.folder import SUFFIX
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks
@@ -37,8 +37,8 @@ def from_packed(
 
     Raises FolderError, MissingPackageError, and what ``nncodec.weights.open`` does.
     """
-    need("torch")
-    transformers = need("transformers")
+    need("torch", "train")
+    transformers = need("transformers", "train")
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise FolderError(

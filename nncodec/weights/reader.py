@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nncodec.errors import NNCodecError, TensorNotFoundError, UnsupportedDtypeError
+from nncodec.extras import need
 from nncodec.tensors.base import Base
 from nncodec.tensors.spans import recognise
 from nncodec.weights.archive import CACHE_BYTES, ArchiveView
 from nncodec.weights.arrays import Array, Layout, layout_of, raw_array, to_numpy, to_torch
-from nncodec.weights.extras import need
 from nncodec.weights.index import Entry, read_index
 from nncodec.weights.slices import needed_run
 
@@ -199,7 +199,7 @@ def open(
     if framework not in FRAMEWORKS:
         raise NNCodecError(f"no framework {framework!r}: choose np or pt")
     if FRAMEWORKS[framework] == "pt":
-        need("torch")
+        need("torch", "train")
     source = file
     if isinstance(source, (str, os.PathLike)):
         source = Path(source).open("rb")  # noqa: SIM115, the reader closes it

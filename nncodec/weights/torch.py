@@ -11,12 +11,12 @@ import os
 from typing import Any
 
 from nncodec.api import compress
+from nncodec.extras import need
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.weights import reader
-from nncodec.weights.extras import need
 from nncodec.weights.save import compress_file
 
-need("torch")
+need("torch", "train")
 Tensors = dict[str, Any]
 Name = str | os.PathLike[str]
 

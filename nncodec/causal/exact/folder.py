@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.causal.exact.weights import ExactModel
-from nncodec.causal.extras import need
 from nncodec.causal.folder import CausalFolder
 from nncodec.causal.loading import load_float
 from nncodec.causal.tokenize import load_tokenizer, tokenize
 from nncodec.causal.vocabulary import TOKENIZER_FILE, TokenTable
 from nncodec.errors import NNCodecError
+from nncodec.extras import need
 from nncodec.files import write_atomically
 
 TEXTS, TEXT_TOKENS = 8, 256  # of calibration

@@ -1,4 +1,4 @@
-"""Optional packages of the hf extra, imported where they are needed and named if missing."""
+"""Optional packages, imported where they are needed and named where they are missing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import ModuleType
 from nncodec.errors import MissingPackageError
 
 
-def need(name: str) -> ModuleType:
-    """The package. Raises MissingPackageError with the way to install it."""
+def need(name: str, extra: str = "hf") -> ModuleType:
+    """The package, which an ``extra`` of ours brings. Raises MissingPackageError that says so."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] != name:
             raise
         raise MissingPackageError(
-            f"needs {name}: install it with pip install 'nncodec-lm[hf]'"
+            f"needs {name}: install it with pip install 'nncodec-lm[{extra}]'"
         ) from error
