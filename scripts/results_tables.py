@@ -19,6 +19,7 @@ from nncodec.bench.results import ABSENT, FAILED, OK, QUOTED, SIZED, Row, read_r
 from nncodec.bench.summary import Total, summarise
 
 ROOT = Path(__file__).parents[1]
+README = ("README.md", "readme")
 LARGE = 10_000  # bytes of the files that are compared: small ones are mostly headers
 OURS = ("nncodec", "nncodec:level=1")
 # Columns of the README's table, in its order, and what people call them.
@@ -103,7 +104,7 @@ def total_line(total: Total, files: int) -> list[str]:
         return "" if value is None else f"{value:.{digits}f}"
 
     def speed(value: float | None) -> str:
-        return "" if value is None else f"{value:.3g}"
+        return "" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
     return [
         NAMES.get(total.codec, total.codec),
@@ -118,19 +119,39 @@ def total_line(total: Total, files: int) -> list[str]:
     ]
 
 
+def against(rows: list[Row], ours: str, peer: str) -> list[tuple[int, int, int]]:
+    """Bytes of each file that both have: its own, ours, the peer's."""
+    return [
+        (int(here[ours]["file_bytes"]), a, b)
+        for here in by_file(rows).values()
+        if (a := size(here.get(ours))) is not None and (b := size(here.get(peer))) is not None
+    ]
+
+
+def claims(rows: list[Row]) -> str:
+    """What the default level comes to against each peer, and where it is larger."""
+    said = []
+    for peer in ("xz:9e", "bzip3:16", "zpaq:5", "lpaq8:9", "mcm:h9", "paq8px:8"):
+        common = against(rows, "nncodec", peer)
+        counted = [(a, b) for n, a, b in common if n >= LARGE]
+        smaller = 100 - 100 * sum(a for _, a, _ in common) / sum(b for *_, b in common)
+        larger = sum(a > b for a, b in counted)
+        where = f"larger on {larger}" if larger else "larger on none"
+        said.append(f"{smaller:.1f} % smaller than {NAMES[peer]} ({where} of {len(counted)})")
+    most = max(int(row["file_bytes"]) for row in rows)
+    return (
+        f"Of all test files of {LARGE // 1000} KB to {most / 1e6:.1f} MB that both were run on, the "
+        f"default makes archives {'; '.join(said)}."
+    )
+
+
 def comparison(rows: list[Row]) -> str:
     """Ours against every peer on the files that both have: sums, and how often ours is larger."""
-    files = by_file(rows)
     peers = dict.fromkeys(row["codec"] for row in rows if not row["codec"].startswith("nncodec"))
     lines = []
     for ours in OURS:
         for peer in peers:
-            common = [
-                (int(here[ours]["file_bytes"]), a, b)
-                for here in files.values()
-                if (a := size(here.get(ours))) is not None
-                and (b := size(here.get(peer))) is not None
-            ]
+            common = against(rows, ours, peer)
             if not common:
                 continue
             counted = [(a, b) for n, a, b in common if n >= LARGE]
@@ -162,7 +183,9 @@ def measured_on(rows: list[Row]) -> str:
 def runs(measured: list[Row]) -> str:
     """Of how many runs the medians are; a slow codec may have had fewer."""
     counts = sorted({int(row["compress_runs"] or 1) for row in measured})
-    return f", medians of {counts[0]} to {counts[-1]} runs" if counts[-1] > 1 else ", one run each"
+    if counts == [1]:
+        return ", one run each"
+    return f", medians of {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} runs"
 
 
 def version(row: Row) -> str:
@@ -177,6 +200,7 @@ PLACES: tuple[tuple[str, str, str, Callable[[list[Row]], str]], ...] = (
     ("README.md", "sizes", "readme", lambda rows: sizes(rows, SHORT)),
     ("README.md", "totals", "readme", totals),
     ("README.md", "machine", "readme", measured_on),
+    ("README.md", "claims", "corpus", claims),
     ("docs/benchmarks.md", "all sizes", "corpus", lambda rows: sizes(rows, NAMES)),
     ("docs/benchmarks.md", "comparison", "corpus", comparison),
     ("docs/benchmarks.md", "machine", "corpus", measured_on),
@@ -212,7 +236,7 @@ def fill(check: bool) -> list[str]:
 
 def show(folder: Path) -> None:
     rows = rows_of(folder / "readme.csv")
-    made = [make(rows) for document, _, _, make in PLACES if document == "README.md"]
+    made = [make(rows) for document, _, name, make in PLACES if (document, name) == README]
     print("\n\n".join(made))
 
 
