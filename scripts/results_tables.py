@@ -140,8 +140,8 @@ def claims(rows: list[Row]) -> str:
         said.append(f"{smaller:.1f} % smaller than {NAMES[peer]} ({where} of {len(counted)})")
     most = max(int(row["file_bytes"]) for row in rows)
     return (
-        f"Of all test files of {LARGE // 1000} KB to {most / 1e6:.1f} MB that both were run on, the "
-        f"default makes archives {'; '.join(said)}."
+        f"Of all test files of {LARGE // 1000} KB to {most / 1e6:.1f} MB that both were run on, "
+        f"the default makes archives {'; '.join(said)}."
     )
 
 
