@@ -1,7 +1,7 @@
 """Where models of others are: a folder, one in ``$NNCODEC_HOME``, or the hub's cache by USER/REPO.
 
-The network is asked only for a USER/REPO that is nowhere here, and only by whoever compresses;
-``HF_HUB_OFFLINE`` forbids that, too. Decoding finds a model by its id among those that are here.
+The network is asked only for a USER/REPO that was named and is nowhere here; ``HF_HUB_OFFLINE``
+forbids that, too. Without a name, decoding finds a model by its id among those that are here.
 """
 
 from __future__ import annotations

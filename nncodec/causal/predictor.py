@@ -162,7 +162,8 @@ class Session:
         rows: npt.NDArray[np.float64] = shares.cpu().numpy().astype(np.float64)
         if not np.isfinite(rows).all():
             raise InvalidModelError(
-                f"the model gives no probabilities (NaN) as {self.model.dtype}: try --dtype float32"
+                f"the model gives no probabilities (NaN) as {self.model.dtype}: "
+                "its numbers are too large for that; try --dtype float32, or another model"
             )
         return np.ascontiguousarray(rows)
 
