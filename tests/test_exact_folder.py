@@ -181,7 +181,7 @@ def test_real_weights_lose_less_than_a_percent(
     model = convert_folder(source, tmp_path / "stories", notify=lambda _note: None)
     again = ExactModel.load(tmp_path / "stories")
     assert again.model_id == model.model_id
-    floats, table = load_float(source), TokenTable.from_folder(source)
+    floats, table = load_float(source, torch.float32), TokenTable.from_folder(source)
     prose = tokenize(table, load_tokenizer(source), TEXT).ids[:160]
     for ids in (
         sample(floats, table, seed=1),
