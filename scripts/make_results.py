@@ -77,10 +77,10 @@ def main() -> None:
     if arguments.quick and arguments.output == RESULTS:
         parser.error("--quick is not for docs/results: give a folder with -o")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    run = command(
-        arguments.corpora, arguments.quick, arguments.corpus, arguments.output, arguments.again
-    )
-    sys.exit(subprocess.run(run, check=False).returncode)
+    corpora, out = arguments.corpora.resolve(), arguments.output.resolve()
+    run = command(corpora, arguments.quick, arguments.corpus, out, arguments.again)
+    # Not in the source tree, where -m would find a package that is not built.
+    sys.exit(subprocess.run(run, cwd=out, check=False).returncode)
 
 
 if __name__ == "__main__":
