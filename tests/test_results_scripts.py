@@ -60,7 +60,8 @@ def test_from_files_to_tables(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The whole way on two files, found in folders of other names; then one of them changed."""
+    """The whole way on two files, found in folders of other names, from where users start it."""
+    monkeypatch.chdir(ROOT)
     corpora, out = tmp_path / "corpora", tmp_path / "out"
     (corpora / "deep" / "er").mkdir(parents=True)
     (corpora / "deep" / "er" / "text").write_bytes(TEXT * 3)
