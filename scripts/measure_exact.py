@@ -84,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, table = ExactModel.load(arguments.exact), TokenTable.from_folder(arguments.float)
-    floats = ExactCoder(model, FloatEngine(load_float(arguments.float), model))  # type: ignore[arg-type]
+    floats = ExactCoder(model, FloatEngine(load_float(arguments.float, torch.float32), model))  # type: ignore[arg-type]
     coder = ExactCoder(model, NativeEngine(model))
     tokenizer = load_tokenizer(arguments.float)
     rows = []
