@@ -29,6 +29,7 @@ from nncodec.errors import ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
 from nncodec.memory import View
+from nncodec.numerics import NUMERIC_VERSION
 from nncodec.tensors.base import Base
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ class ArchiveInfo:
     """What an archive says of itself, without decoding it. Sizes in bytes."""
 
     format_version: int
+    numeric_version: int  # of all arithmetic that decides bits
     frames: int
     blocks: dict[str, int]  # number of blocks by kind, and transform if there is one
     models: list[str]  # ids in hex
@@ -272,7 +274,8 @@ def read_info(source: BinaryIO) -> ArchiveInfo:
     frames = read_frames(source)
     blocks = [block for frame in frames for block in frame.blocks]
     return ArchiveInfo(
-        format_version=VERSION,
+        format_version=max((frame.version for frame in frames), default=VERSION),
+        numeric_version=NUMERIC_VERSION,
         frames=len(frames),
         blocks=dict(Counter(block.name for block in blocks)),
         models=sorted({frame.model_id.hex() for frame in frames if frame.model_id}),

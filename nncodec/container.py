@@ -1,9 +1,9 @@
-"""The ``.nnc`` container, version 0: headers and block tables. Pure bytes; no model, no coder.
+"""The ``.nnc`` container, version 1: headers and block tables. Pure bytes; no model, no coder.
 
 An archive is one or more frames, one after the other. A frame is a header, a block table and the
 payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB128, at most 9 bytes.
 
-    frame   = magic[4] version[1] flags[1] model_id[16 if flags bit 0] base_id[16 if flags bit 1]
+    frame   = magic[4] versions[1] flags[1] model_id[16 if flags bit 0] base_id[16 if flags bit 1]
               (flags bit 4 only: varint size, environment[size])
               varint total  varint block_size  block[ceil(total / block_size)]
               header_checksum[4]  payloads
@@ -14,13 +14,15 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (tensors, fields and delta only: varint items, then for each: dtype[1] role[1]
               varint rows, varint cols, and of delta mode[1] varint offset)
 
+The low four bits of ``versions`` are the format's, the high four the numeric one: that of all
+arithmetic that decides bits. Format 0, from before any release, is the same otherwise.
 Flags bit 2 says that another frame of the same file follows, bit 3 that one came before. The
 environment is that of the float arithmetic that tokens were predicted by, and alone decode by.
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
 XXH64 of all header bytes before it. ``block_size`` is 0 exactly when ``total`` is 0. The low four
 bits of ``kind`` are the kind, the high ones the transform that the bytes went through before they
 were coded, to ``coded_size`` bytes. Bits, kinds and transforms not named here are reserved and
-rejected. docs/format.md says the same with an example.
+rejected. docs/FORMAT.md says the same with an example.
 """
 
 from __future__ import annotations
@@ -42,12 +44,14 @@ from nncodec.blocks import (
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
 from nncodec.memory import Payload, Source, View
+from nncodec.numerics import NUMERIC_VERSION
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.items import FIELDS, Item, dtype_of
 from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
-VERSION = 0
+VERSION = 1  # written
+VERSIONS = (0, VERSION)  # read
 FLAG_MODEL, FLAG_BASE, FLAG_MORE, FLAG_CONTINUES, FLAG_ENVIRONMENT = 1, 2, 4, 8, 16
 FLAGS = FLAG_MODEL | FLAG_BASE | FLAG_MORE | FLAG_CONTINUES | FLAG_ENVIRONMENT
 MODEL_ID_BYTES = BASE_ID_BYTES = 16
@@ -120,6 +124,7 @@ class Frame:
     continues: bool = False
     header_size: int = field(default=0, compare=False)  # in bytes, of a frame that was read
     environment: bytes | None = None
+    version: int = field(default=VERSION, compare=False)  # of the format that was read
 
     @property
     def payload_size(self) -> int:
@@ -130,7 +135,11 @@ class Frame:
         flags = (FLAG_MODEL if self.model_id else 0) | (FLAG_BASE if self.base_id else 0)
         flags |= FLAG_MORE * self.more | FLAG_CONTINUES * self.continues
         flags |= FLAG_ENVIRONMENT if self.environment else 0
-        out += bytes((VERSION, flags)) + (self.model_id or b"") + (self.base_id or b"")
+        out += (
+            bytes((VERSION | NUMERIC_VERSION << 4, flags))
+            + (self.model_id or b"")
+            + (self.base_id or b"")
+        )
         if self.environment:
             out += varint(len(self.environment)) + self.environment
         out += varint(self.total) + varint(self.block_size)
@@ -247,12 +256,9 @@ def read_frame(source: Source, first: bool = True) -> Frame | None:
             raise CorruptDataError("not an nncodec archive (its signature is missing)")
         raise CorruptDataError("trailing garbage after the last frame")
     reader = HeaderReader(source, start)
-    version, flags = reader.take(2)
-    if version != VERSION:
-        raise UnsupportedVersionError(
-            f"format version {version}; this release reads version {VERSION}, "
-            "another release of nncodec is needed"
-        )
+    versions, flags = reader.take(2)
+    version = versions & 0xF
+    check_versions(version, versions >> 4)
     if flags & ~FLAGS:
         raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
     model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
@@ -282,7 +288,17 @@ def read_frame(source: Source, first: bool = True) -> Frame | None:
         raise CorruptDataError("frame header: an environment of nothing")
     links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
     sizes = (len(reader.seen), environment)
-    return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, *sizes)
+    return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, *sizes, version)
+
+
+def check_versions(version: int, numeric: int) -> None:
+    """Raises UnsupportedVersionError for an archive that another release is needed for."""
+    if version not in VERSIONS or numeric != NUMERIC_VERSION:
+        raise UnsupportedVersionError(
+            f"format version {version}, numeric version {numeric}; this release reads formats "
+            f"{VERSIONS[0]} to {VERSION} of numeric version {NUMERIC_VERSION}, "
+            "another release of nncodec is needed"
+        )
 
 
 def read_block(reader: HeaderReader, size: int) -> Block:

@@ -1,7 +1,7 @@
 """Reversible rewritings of a block that the models predict better. Bytes in, bytes out; no model.
 
 A transform never lengthens what it is given. ``candidates`` only recognizes, ``codec`` decides.
-docs/format.md defines them, docs/transforms.md says what they gain.
+docs/FORMAT.md defines them, docs/transforms.md says what they gain.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from nncodec._core import xxh64
 from nncodec.config import BEGIN_OF_BLOCK, ModelConfig
-from nncodec.container import MAGIC, Block, Frame, Kind, header_checksum, varint
+from nncodec.container import MAGIC, VERSION, Block, Frame, Kind, header_checksum, varint
 from nncodec.lanes import Engine
 from nncodec.lm.model import ByteTransformer, rms_norm
 from nncodec.numerics import COUNT_TOTAL
@@ -191,7 +191,7 @@ def contexts_row(payload: int, table_bits: int = 10) -> bytes:
     return bytes((Kind.CONTEXTS,)) + varint(payload) + bytes(8) + varint(table_bits)
 
 
-def forge(body: bytes, flags: int = 0, version: int = 0, magic: bytes = MAGIC) -> bytes:
+def forge(body: bytes, flags: int = 0, version: int = VERSION, magic: bytes = MAGIC) -> bytes:
     """A header with any ``body`` and the right checksum, so that only the body is at fault."""
     header = magic + bytes((version, flags)) + body
     return header + header_checksum(header)

@@ -402,7 +402,8 @@ def test_info_json(packed: Path, tmp_path: Path) -> None:
     first, second = json.loads(result.out)
     assert first == {
         "name": str(packed),
-        "format_version": 0,
+        "format_version": 1,
+        "numeric_version": NUMERIC_VERSION,
         "frames": 1,
         "blocks": {"stored": 1},
         "models": [],

@@ -60,7 +60,7 @@ HASHED, HASHED_DATA = hashed_archive()
 MODEL_FREE = {
     "constant": (constant_archive(b"a" * 300), b"a" * 300),
     "stored": (stored_archive(DATA), DATA),
-    "empty": (bytes.fromhex("894e4e4300000000bf830bea"), b""),
+    "empty": (bytes.fromhex("894e4e4301000000de1f9a4f"), b""),
 }
 
 
@@ -178,7 +178,7 @@ def test_splices(data: st.DataObject) -> None:
 
 @given(st.binary(max_size=200))
 def test_noise(noise: bytes) -> None:
-    for start in (b"", b"\x89NNC", b"\x89NNC\x00\x00", HASHED[:40]):
+    for start in (b"", b"\x89NNC", b"\x89NNC\x01\x00", HASHED[:40]):
         with pytest.raises(NNCodecError):
             decode_hashed(start + noise)
 
