@@ -1,4 +1,4 @@
-"""Numeric constants and tables of the exact engine. All of them decide bits: see docs/exactness.md.
+"""Numeric constants and tables of the exact engine (docs/FORMAT-network.md): they all decide bits.
 
 A change of any value here, or of any rounding in an engine, is a new ``NUMERIC_VERSION``; the
 version enters every model's hash, so an archive never meets arithmetic other than its own.

@@ -81,7 +81,7 @@ COEFFICIENTS = ("0x1.fff692p-1", "0x1.62f31ap-1", "0x1.f0de1ap-3", "0x1.c3f754p-
 
 
 def scalar_exp2(x: np.float32) -> np.float32:
-    """One rounding a line, as docs/exactness.md spells it out."""
+    """One rounding a line, as docs/FORMAT-network.md spells it out."""
     c0, c1, c2, c3 = (f32(float.fromhex(c)) for c in COEFFICIENTS)
     x = max(x, f32(-24.0))
     whole = np.rint(x)

@@ -4,7 +4,7 @@
 // logistic mixers (Mattern 2012; Mahoney's paq8) weigh them, by weights chosen by small contexts and
 // adapted after every bit; three adaptive probability maps refine the result. All lanes of a block share
 // one state, visited in coding order. Integers only, so that every machine computes the same. The
-// readable twin is nncodec/mixing.py; docs/mixing.md has the reasons.
+// readable twin is nncodec/mixing.py; docs/FORMAT-mixer.md defines it, docs/mixing.md has the reasons.
 #pragma once
 
 #include <algorithm>

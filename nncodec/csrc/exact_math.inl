@@ -1,4 +1,4 @@
-// Scalar and vector functions of docs/exactness.md: each float operation is one binary32 rounding.
+// Scalar and vector functions of docs/FORMAT-network.md: each float operation is one binary32 rounding.
 #pragma once
 
 #include "vectors.inl"

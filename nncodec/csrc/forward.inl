@@ -2,7 +2,7 @@
 // products (dot_*.inl), and CMakeLists.txt sets the flags.
 //
 // Mirrors engine/reference.py line by line; every float operation is one binary32 rounding in the
-// order written there (see docs/exactness.md), every sum runs over integers. Only plain arrays and
+// order written there (docs/FORMAT-network.md), every sum runs over integers. Only plain arrays and
 // file-local functions here: an inline function of a header, compiled with AVX flags, could be the
 // copy that the linker keeps for everyone.
 #pragma once

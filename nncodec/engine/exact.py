@@ -1,4 +1,4 @@
-"""The exact primitives in torch: every rounding of docs/exactness.md, one function each.
+"""The exact primitives in torch: every rounding of docs/FORMAT-network.md, one function each.
 
 Rule of the house: integer arithmetic in any order, or single binary32 operations element by
 element in the order written here. Integers travel in float32 tensors where they stay below 2^24,
