@@ -1,6 +1,6 @@
-"""Generate the samples in corpora/samples from a seed: same bytes on every machine.
+"""Generate the samples in corpora/samples and corpora/weights: same bytes on every machine.
 
-usage: python scripts/make_samples.py [FOLDER]
+usage: python scripts/make_samples.py [FOLDER]               (corpora, if none is given)
 
 Only Python's integer random methods and string formatting of integers are used, whose results do
 not depend on the platform. prose.txt is this project's own README and documents, frozen when it
@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import struct
 import sys
 from pathlib import Path
+
+from sample_weights import WEIGHTS
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 20261122
@@ -90,6 +93,11 @@ def notes_json(rng: random.Random, records: int = 180) -> bytes:
     return (json.dumps(rows, indent=1) + "\n").encode()
 
 
+def capitals_json(rng: random.Random) -> bytes:
+    """A few records of ``notes_json``, by a writer that escapes in upper case."""
+    return re.sub(rb"\\u[0-9a-f]{4}", lambda m: b"\\u" + m[0][2:].upper(), notes_json(rng, 8))
+
+
 def code_bin(rng: random.Random, functions: int = 260) -> bytes:
     """What calls look like in 32-bit x86 code: a prologue, calls by distance, an epilogue."""
     body: list[bytes | int] = []  # bytes, or the number of the function that is called
@@ -124,17 +132,19 @@ GENERATED = {
     "events.json": events_json,
     "table.bin": table_bin,
     "notes.json": notes_json,
+    "capitals.json": capitals_json,
     "code.bin": code_bin,
 }
 
 
 def write_samples(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, make in GENERATED.items():
-        (folder / name).write_bytes(make(random.Random(f"{SEED} {name}")))
-    if not (folder / "prose.txt").exists():
-        (folder / "prose.txt").write_bytes(prose())
+    for place, generated in (("samples", GENERATED), ("weights", WEIGHTS)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for name, make in generated.items():
+            (folder / place / name).write_bytes(make(random.Random(f"{SEED} {name}")))
+    if not (folder / "samples" / "prose.txt").exists():
+        (folder / "samples" / "prose.txt").write_bytes(prose())
 
 
 if __name__ == "__main__":
-    write_samples(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "corpora" / "samples")
+    write_samples(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "corpora")
