@@ -1,7 +1,7 @@
 """Chunks of tensors cut into fields: the readable twin of csrc/field_coder.cc.
 
 What a payload says decides everything about decoding; how an encoder comes to its plan is not part
-of the format, so ``encode`` takes one, such as ``plan_of`` a payload. docs/weights-fast.md defines
+of the format, so ``encode`` takes one, such as ``plan_of`` a payload. docs/FORMAT-fields.md defines
 the layout.
 """
 
