@@ -1,6 +1,6 @@
 """The exact reference engine of the Llama family: integers, readable, on any torch device.
 
-``docs/exact-llama.md`` is its specification; the native engine equals it bit for bit. Positions
+``docs/FORMAT-tokens.md`` is its specification; the native engine equals it bit for bit. Positions
 may come many at once or one by one, with the same result, as in ``engine/reference.py``.
 
 Shapes: B lanes, T positions, D = d_model, H heads, G key/value heads, C = head_dim, K symbols.
