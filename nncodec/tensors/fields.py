@@ -1,8 +1,8 @@
 """Chunks of tensors cut into fields: the readable twin of csrc/field_coder.cc.
 
 What a payload says decides everything about decoding; how an encoder comes to its plan is not part
-of the format, so ``encode`` takes one, such as ``plan_of`` a payload. docs/FORMAT-tensors.md
-defines the layout.
+of the format, so ``encode`` takes one, such as ``plan_of`` a payload. docs/FORMAT-fields.md defines
+the layout.
 """
 
 from __future__ import annotations
