@@ -22,7 +22,7 @@ from nncodec.causal.exact.config import is_exact
 from nncodec.causal.exact.weights import ExactModel
 from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.codec import Codec, decompress_stream
-from nncodec.container import VERSION, read_frames
+from nncodec.container import VERSION
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.engine_weights import EngineModel
 from nncodec.errors import ModelNotFoundError, NNCodecError
@@ -30,6 +30,7 @@ from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
 from nncodec.memory import View
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.parsing import read_frames
 from nncodec.tensors.base import Base
 
 if TYPE_CHECKING:

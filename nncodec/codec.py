@@ -37,8 +37,6 @@ from nncodec.container import (
     Block,
     Frame,
     Kind,
-    each_frame,
-    read_exactly,
 )
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
@@ -46,6 +44,7 @@ from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
 from nncodec.lanes import Coder, FloatCoder, Progress, no_progress
 from nncodec.memory import Payload, Sink, Source, executor
+from nncodec.parsing import each_frame, read_exactly
 from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.chunks import Part, plan
 from nncodec.tensors.coder import decode_fields, decode_fields_into, decode_tensors

@@ -17,11 +17,12 @@ from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
 from nncodec.codec import decode_block, within
-from nncodec.container import WITH_MODEL, Block, Kind, each_frame, read_exactly
+from nncodec.container import WITH_MODEL, Block, Kind
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError, TruncatedError
 from nncodec.lanes import Coder, no_progress
 from nncodec.memory import Payload
+from nncodec.parsing import each_frame, read_exactly
 from nncodec.tensors.base import Base, check_base
 
 CACHE_BYTES = 1 << 28
