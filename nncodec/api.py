@@ -30,7 +30,7 @@ from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
 from nncodec.memory import View
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.parsing import read_frames
+from nncodec.parsing import FrameReader, skipping_payloads
 from nncodec.tensors.base import Base
 
 if TYPE_CHECKING:
@@ -252,6 +252,7 @@ class ArchiveInfo:
     environments: list[dict[str, Any]]  # of float arithmetic, in which alone it decodes otherwise
     uncompressed_size: int
     compressed_size: int
+    skipped_bytes: int = 0  # of skippable frames, which decoders pass over
 
     @property
     def bits_per_byte(self) -> float:
@@ -272,7 +273,8 @@ def info(data: Buffer) -> ArchiveInfo:
 
 def read_info(source: BinaryIO) -> ArchiveInfo:
     """``info`` for a seekable file, without reading the payloads."""
-    frames = read_frames(source)
+    reader = FrameReader(source)
+    frames = list(skipping_payloads(source, iter(reader)))
     blocks = [block for frame in frames for block in frame.blocks]
     return ArchiveInfo(
         format_version=max((frame.version for frame in frames), default=VERSION),
@@ -288,4 +290,5 @@ def read_info(source: BinaryIO) -> ArchiveInfo:
         ],
         uncompressed_size=sum(frame.total for frame in frames),
         compressed_size=source.tell(),
+        skipped_bytes=reader.skipped_bytes,
     )

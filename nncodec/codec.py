@@ -44,7 +44,7 @@ from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
 from nncodec.lanes import Coder, FloatCoder, Progress, no_progress
 from nncodec.memory import Payload, Sink, Source, executor
-from nncodec.parsing import each_frame, read_exactly
+from nncodec.parsing import FrameReader, read_exactly
 from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.chunks import Part, plan
 from nncodec.tensors.coder import decode_fields, decode_fields_into, decode_tensors
@@ -351,7 +351,8 @@ def decompress_stream(
                 progress(len(data))
                 sink.write(data)
 
-        for frame in each_frame(source):
+        frames = FrameReader(source)
+        for frame in frames:
             if max_output_size is not None and written + frame.total > max_output_size:
                 raise NNCodecError(
                     f"output would exceed max_output_size: {written + frame.total} bytes, "
@@ -382,7 +383,7 @@ def decompress_stream(
                 own = find_coder(None) if row.kind == Kind.CONTEXTS else coder
                 sink.write(decode_block(row, payload, own, progress))
         write(most=0)
-    return read, written
+    return read + frames.skipped_bytes, written
 
 
 def within(environment: bytes, coder: Coder | None) -> Coder:

@@ -15,9 +15,11 @@ payloads of its blocks. Integers are little-endian; ``varint`` is unsigned LEB12
               (transformed only: varint coded_size)
               (tensors, fields and delta only: varint items, then for each: dtype[1] role[1]
               varint rows, varint cols, and of delta mode[1] varint offset)
+    skippable frame = magic[4] type[1] varint size  any[size]
 
 The low four bits of ``versions`` are the format's, the high four the numeric one: that of all
 arithmetic that decides bits. Format 0, from before any release, is the same otherwise.
+A skippable frame may lie wherever a frame may begin; decoders know nothing of its contents.
 Flags bit 2 says that another frame of the same file follows, bit 3 that one came before. The
 environment is that of the float arithmetic that tokens were predicted by, and alone decode by.
 ``checksum`` is XXH64 of the block's uncompressed bytes, ``header_checksum`` the low 32 bits of
@@ -33,15 +35,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from nncodec._core import xxh64
-from nncodec.blocks import (
-    Geometry,
-)
+from nncodec.blocks import Geometry
 from nncodec.numerics import NUMERIC_VERSION
 from nncodec.tensors.delta_items import DeltaItem
 from nncodec.tensors.items import Item
 from nncodec.transforms import Transform
 
 MAGIC = b"\x89NNC"
+SKIPPABLE_MAGIC = b"\x89NNS"
 VERSION = 1  # written
 VERSIONS = (0, VERSION)  # read
 FLAG_MODEL, FLAG_BASE, FLAG_MORE, FLAG_CONTINUES, FLAG_ENVIRONMENT = 1, 2, 4, 8, 16
@@ -72,7 +73,7 @@ WITH_TRANSFORM = (Kind.CODED, Kind.MIXED, Kind.CONTEXTS)
 NO_GEOMETRY = Geometry()  # of the kinds that have none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: an archive may have very many
 class Block:
     """One row of the block table. ``size`` follows from the frame and is not written.
 
@@ -167,6 +168,11 @@ def pack_deltas(items: tuple[DeltaItem, ...]) -> bytes:
     for item in items:
         out += pack_item(item.tensor) + bytes((item.mode,)) + varint(item.offset)
     return bytes(out)
+
+
+def skippable_frame(kind: int, payload: bytes) -> bytes:
+    """A frame that decoders pass over, for whatever its users agree on; ``kind`` is 0 to 255."""
+    return SKIPPABLE_MAGIC + bytes((kind,)) + varint(len(payload)) + payload
 
 
 def varint(value: int) -> bytes:

@@ -1,302 +1,286 @@
-"""Reading the ``.nnc`` container: frame headers and block tables, checked field by field."""
+"""Archives as frames: pulled out of a file, or pushed in pieces of any size as they come.
+
+Both run ``parse_archives``, the only parser; it asks for bytes and never for more than it needs, so
+a file is left where a frame's payloads begin. Skippable frames may lie wherever a frame may begin:
+their signature, a type, a varint size and so many bytes of which a decoder knows nothing.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from nncodec.blocks import (
-    BLOCK_SIZE,
-    MAX_LANES,
-    MAX_TABLE_BITS,
-    MIN_TABLE_BITS,
-    Geometry,
-    needed_table_bits,
-)
-from nncodec.container import (
-    BASE_ID_BYTES,
-    FLAG_BASE,
-    FLAG_CONTINUES,
-    FLAG_ENVIRONMENT,
-    FLAG_MODEL,
-    FLAG_MORE,
-    FLAGS,
-    MAGIC,
-    MAX_ENVIRONMENT,
-    MAX_TOTAL,
-    MODEL_ID_BYTES,
-    VERSION,
-    VERSIONS,
-    WITH_ITEMS,
-    WITH_MODEL,
-    WITH_TABLE,
-    WITH_TRANSFORM,
-    Block,
-    Frame,
-    Kind,
-    header_checksum,
-)
-from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.container import MAGIC, MAX_TOTAL, SKIPPABLE_MAGIC, Block, Frame
+from nncodec.errors import CorruptDataError, TruncatedError
+from nncodec.header import Fields, parse_header
 from nncodec.memory import Payload, Source, View
-from nncodec.numerics import NUMERIC_VERSION
-from nncodec.tensors.delta_items import DeltaItem, Mode
-from nncodec.tensors.items import FIELDS, Item, dtype_of
-from nncodec.transforms import Transform
+
+PIECE = 1 << 20  # bytes that are asked for at once, at most
 
 
-def read_exactly(source: Source, size: int, what: str) -> Payload:
-    """``size`` bytes, read in pieces, so that a false length costs no more than the data held."""
-    pieces: list[Payload] = []
-    left = size
-    if isinstance(source, View):  # there is no need for pieces
-        view = source.read(size)
-        if len(view) == size:
-            return view
-        left -= len(view)
-    while left and (piece := source.read(min(left, 1 << 20))):
-        pieces.append(piece)
-        left -= len(piece)
-    if left:
-        raise TruncatedError(f"archive ends in the middle of {what}, {left} bytes short")
-    return b"".join(pieces)
+@dataclass(frozen=True)
+class Skip:
+    """``size`` bytes have to be passed over, after the ``header_size`` of a skippable frame."""
+
+    size: int
+    header_size: int
 
 
-class HeaderReader:
-    """Reads fields and keeps every byte it read, for the header's checksum."""
-
-    def __init__(self, source: Source, seen: bytes) -> None:
-        self.source, self.seen = source, bytearray(seen)
-
-    def take(self, size: int) -> bytes:
-        data = self.source.read(size)
-        if len(data) < size:  # the end, or a pipe that gives less than was asked for
-            data = bytes(data) + bytes(
-                read_exactly(self.source, size - len(data), "a frame header")
-            )
-        self.seen += data
-        return bytes(data)
-
-    def varint(self, name: str, limit: int) -> int:
-        value = 0
-        for shift in range(0, 63, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if byte == 0 and shift:
-                    raise CorruptDataError(f"frame header: {name} is not in its shortest form")
-                break
-        else:
-            raise CorruptDataError(f"frame header: {name} is longer than 9 bytes")
-        if value > limit:
-            raise CorruptDataError(f"frame header: {name} is {value}, at most {limit} is allowed")
-        return value
+Archives = Generator[int | Skip | Frame, Payload, None]
 
 
-def read_frame(source: Source, first: bool = True) -> Frame | None:
-    """Parse the next frame's header; None at the end of the source (never for the first).
+def parse_archives() -> Archives:
+    """Archives one after the other, until the input ends between two.
 
-    Leaves ``source`` at the first payload. Raises CorruptDataError for a foreign file or a damaged
-    header, TruncatedError, UnsupportedVersionError.
+    Yields a number of bytes that it is then sent, fewer only where the input ends; a ``Skip``; or a
+    ``Frame``, whose payloads come before anything else it is sent. Raises CorruptDataError for a
+    foreign file, a damaged header or a frame that lacks those before it, TruncatedError,
+    UnsupportedVersionError.
     """
-    start = b""
-    while len(start) < len(MAGIC) and (piece := source.read(len(MAGIC) - len(start))):
-        start += piece  # a raw pipe may give less than was asked for
-    if not start and not first:
-        return None
-    if start != MAGIC:
-        if MAGIC.startswith(start):
+    before, begun = None, False
+    while start := bytes((yield len(MAGIC))):
+        if start == SKIPPABLE_MAGIC:
+            fields = Fields(start)
+            yield from fields.take(1)  # its type
+            size = yield from fields.varint("a skippable frame's length", MAX_TOTAL)
+            yield Skip(size, len(fields.seen))
+        elif start == MAGIC:
+            frame = yield from parse_header(start)
+            if before is not None and before.more and not frame.continues:
+                raise TruncatedError("archive before another one ends early: frames are missing")
+            if frame.continues and (before is None or not before.more):
+                raise CorruptDataError("archive begins in the middle: frames before are missing")
+            yield frame
+            before = frame
+        elif MAGIC.startswith(start) or SKIPPABLE_MAGIC.startswith(start):
             raise TruncatedError("archive ends in the middle of its signature")
-        if first:
+        elif begun:
+            raise CorruptDataError("trailing garbage after the last frame")
+        else:
             raise CorruptDataError("not an nncodec archive (its signature is missing)")
-        raise CorruptDataError("trailing garbage after the last frame")
-    reader = HeaderReader(source, start)
-    versions, flags = reader.take(2)
-    version = versions & 0xF
-    check_versions(version, versions >> 4)
-    if flags & ~FLAGS:
-        raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
-    model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
-    base_id = reader.take(BASE_ID_BYTES) if flags & FLAG_BASE else None
-    environment = None
-    if flags & FLAG_ENVIRONMENT:
-        environment = reader.take(reader.varint("environment's length", MAX_ENVIRONMENT))
-    total = reader.varint("total length", MAX_TOTAL)
-    block_size = reader.varint("block size", BLOCK_SIZE)
-    if (total == 0) != (block_size == 0):
-        raise CorruptDataError(f"frame header: block size {block_size} for {total} bytes")
-    blocks, left = [], total
-    while left:  # ends early in a TruncatedError if total promises more blocks than are there
-        size = min(left, block_size)
-        blocks.append(read_block(reader, size))
-        left -= size
-    expected = header_checksum(reader.seen)
-    if reader.take(4) != expected:
-        raise CorruptDataError("frame header is damaged (its checksum does not match)")
-    if (model_id is not None) != any(block.kind in WITH_MODEL for block in blocks):
-        raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
-    if base_id is None and any(block.kind == Kind.DELTA for block in blocks):
-        raise CorruptDataError("frame header: a delta names no base")
-    if environment is not None and not (
-        environment and any(block.kind == Kind.TOKENS for block in blocks)
-    ):
-        raise CorruptDataError("frame header: an environment of nothing")
-    links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
-    sizes = (len(reader.seen), environment)
-    return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, *sizes, version)
+        begun = True
+    if before is None:
+        what = "holds no frame but skippable ones" if begun else "is empty"
+        raise TruncatedError(f"archive {what}: it ends before a frame begins")
+    if before.more:
+        raise TruncatedError("archive ends early: more frames should follow")
 
 
-def check_versions(version: int, numeric: int) -> None:
-    """Raises UnsupportedVersionError for an archive that another release is needed for."""
-    if version not in VERSIONS or numeric != NUMERIC_VERSION:
-        raise UnsupportedVersionError(
-            f"format version {version}, numeric version {numeric}; this release reads formats "
-            f"{VERSIONS[0]} to {VERSION} of numeric version {NUMERIC_VERSION}, "
-            "another release of nncodec is needed"
-        )
+class FrameReader:
+    """Iterates over the frames of a source; the caller reads or skips the payloads of each.
 
+    Raises what ``parse_archives`` does. ``skipped_bytes`` counts those of skippable frames so far.
+    """
 
-def read_block(reader: HeaderReader, size: int) -> Block:
-    code = reader.take(1)[0]
-    try:
-        kind = Kind(code & 0xF)
-    except ValueError:
-        raise CorruptDataError(f"block table: kind {code & 0xF} is unknown") from None
-    try:
-        transform = Transform(code >> 4)
-    except ValueError:
-        raise CorruptDataError(f"block table: transform {code >> 4} is unknown") from None
-    if transform and kind not in WITH_TRANSFORM:
-        raise CorruptDataError(f"block table: a {kind.name} block has a transform")
-    payload_size = reader.varint("payload length", size)  # no kind is longer than its block
-    if payload_size != {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind, payload_size):
-        raise CorruptDataError(
-            f"block table: a {kind.name} block of {size} bytes cannot have a "
-            f"payload of {payload_size}"
-        )
-    checksum = int.from_bytes(reader.take(8), "little")
-    lanes = reader.varint("lane count", MAX_LANES) if kind in WITH_MODEL else 1
-    prefix = reader.varint("prefix length", size) if kind in WITH_MODEL else 0
-    bits = reader.varint("table size", MAX_TABLE_BITS) if kind in WITH_TABLE else 0
-    geometry = Geometry(lanes, prefix, bits)
-    coded_size = size
-    if transform:
-        coded_size = reader.varint("transformed length", size)
-        if coded_size == 0 or (transform == Transform.X86 and coded_size != size):
-            raise CorruptDataError(
-                f"block table: {transform.name} makes no {coded_size} bytes of {size}"
-            )
-    if kind in WITH_MODEL:
-        check_lanes(geometry, coded_size)
-    if kind in WITH_TABLE:
-        check_table(geometry, coded_size, kind)
-    transformed_size = coded_size if transform else 0
-    items = read_items(reader, size, kind) if kind in WITH_ITEMS else ()
-    deltas = read_deltas(reader, size) if kind == Kind.DELTA else ()
-    sizes = (size, payload_size, checksum)
-    return Block(kind, *sizes, geometry, transform, transformed_size, items, deltas)
+    def __init__(self, source: Source) -> None:
+        self.source, self.skipped_bytes = source, 0
 
-
-def read_items(reader: HeaderReader, size: int, kind: Kind) -> tuple[Item, ...]:
-    """What a block of ``size`` bytes holds: items that fill it."""
-    items, left = [], size
-    for _ in range(reader.varint("number of items", size)):
-        item = read_item(reader, left)
-        if kind == Kind.FIELDS:
-            check_fields(item)
-        items.append(item)
-        left -= item.size
-    check_filled(left)
-    return tuple(items)
-
-
-def read_deltas(reader: HeaderReader, size: int) -> tuple[DeltaItem, ...]:
-    """The same of a delta."""
-    items, left = [], size
-    for _ in range(reader.varint("number of items", size)):
-        item = read_item(reader, left)
-        check_fields(item)
-        code = reader.take(1)[0]
+    def __iter__(self) -> Iterator[Frame]:
+        parse = parse_archives()
         try:
-            mode = Mode(code)
-        except ValueError:
-            raise CorruptDataError(f"block table: a delta of mode {code} is unknown") from None
-        items.append(DeltaItem(item, mode, reader.varint("offset in the base", MAX_TOTAL)))
-        left -= item.size
-    check_filled(left)
-    return tuple(items)
-
-
-def check_fields(item: Item) -> None:
-    if item.dtype is not None and item.dtype not in FIELDS:
-        raise CorruptDataError(f"block table: {item.dtype.name} has no fields or deltas")
-
-
-def read_item(reader: HeaderReader, left: int) -> Item:
-    """The next item, of at most ``left`` bytes."""
-    code, role = reader.take(2)
-    try:
-        dtype = dtype_of(code)
-    except ValueError:
-        raise CorruptDataError(f"block table: tensors of dtype {code} are unknown") from None
-    rows, cols = reader.varint("number of rows", left), reader.varint("number of columns", left)
-    item = Item(dtype, role, rows, cols)
-    if not 0 < item.size <= left:
-        raise CorruptDataError(f"block table: a tensor of {rows} times {cols} does not fit")
-    return item
-
-
-def check_filled(left: int) -> None:
-    if left:
-        raise CorruptDataError(f"block table: tensors leave {left} bytes of a block over")
-
-
-def check_lanes(geometry: Geometry, coded_size: int) -> None:
-    lanes, left = geometry.lanes, coded_size - geometry.prefix
-    if left < 0:
-        raise CorruptDataError(
-            f"block table: prefix length is {geometry.prefix}, at most {coded_size} is allowed"
-        )
-    if not 1 <= lanes <= max(1, left):
-        raise CorruptDataError(f"block table: {lanes} lanes for {left} bytes")
-
-
-def check_table(geometry: Geometry, coded_size: int, kind: Kind) -> None:
-    bits, most = geometry.table_bits, needed_table_bits(coded_size)
-    if bits == 0 and kind == Kind.TOKENS:  # as they come, without context models
-        return
-    if bits < MIN_TABLE_BITS:
-        raise CorruptDataError(f"block table: a table of {bits} bits is too small")
-    if bits > most:
-        raise CorruptDataError(f"block table: table size is {bits}, at most {most} is allowed")
+            request = next(parse)
+            while True:
+                data: Payload = b""
+                if isinstance(request, Frame):
+                    yield request
+                elif isinstance(request, Skip):
+                    skip(self.source, request.size)
+                    self.skipped_bytes += request.header_size + request.size
+                else:
+                    data = read_up_to(self.source, request)
+                request = parse.send(data)
+        except StopIteration:
+            return
 
 
 def each_frame(source: Source) -> Iterator[Frame]:
     """All frames, one after the other; the caller reads or skips the payloads of each.
 
-    Raises what ``read_frame`` does; TruncatedError if frames are missing behind one, or before one
-    CorruptDataError.
+    Raises what ``parse_archives`` does.
     """
-    before = None
-    while (frame := read_frame(source, first=before is None)) is not None:
-        if before is not None and before.more and not frame.continues:
-            raise TruncatedError("archive before another one ends early: frames are missing")
-        if frame.continues and (before is None or not before.more):
-            raise CorruptDataError("archive begins in the middle: frames before are missing")
-        yield frame
-        before = frame
-    if before is not None and before.more:
-        raise TruncatedError("archive ends early: more frames should follow")
+    return iter(FrameReader(source))
+
+
+def read_frame(source: Source) -> Frame:
+    """The first frame; leaves ``source`` at its first payload. Raises as ``each_frame`` does."""
+    return next(each_frame(source))
 
 
 def read_frames(source: BinaryIO) -> list[Frame]:
     """All frame headers of a seekable archive; payloads are skipped, but checked to be there."""
+    return list(skipping_payloads(source, each_frame(source)))
+
+
+def skipping_payloads(source: BinaryIO, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """``frames`` of a seekable ``source``, which stands at each one's first payload meanwhile.
+
+    Whoever is given a frame may move it. Raises TruncatedError if payloads are not there.
+    """
     start = source.tell()
     end = source.seek(0, io.SEEK_END)
     source.seek(start)
-    frames: list[Frame] = []
-    for frame in each_frame(source):
-        if source.seek(frame.payload_size, io.SEEK_CUR) > end:
-            raise TruncatedError("archive ends in the middle of a payload")
-        frames.append(frame)
-    return frames
+    for frame in frames:
+        behind = source.tell() + frame.payload_size
+        if behind > end:
+            raise TruncatedError(
+                f"archive ends in the middle of a payload, {behind - end} bytes short"
+            )
+        yield frame
+        source.seek(behind)
+
+
+def read_up_to(source: Source, size: int) -> Payload:
+    """``size`` bytes, or fewer at the end; a raw pipe gives them in small pieces.
+
+    A false length costs no more than the data held.
+    """
+    data: Payload = source.read(min(size, PIECE) if not isinstance(source, View) else size)
+    if len(data) == size or isinstance(source, View):
+        return data
+    pieces, left = [data], size - len(data)
+    while left and (piece := source.read(min(left, PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def read_exactly(source: Source, size: int, what: str) -> Payload:
+    """``size`` bytes. Raises TruncatedError, which says in the middle of ``what``."""
+    data = read_up_to(source, size)
+    if len(data) < size:
+        raise truncated(what, size - len(data))
+    return data
+
+
+def truncated(what: str, left: int) -> TruncatedError:
+    return TruncatedError(f"archive ends in the middle of {what}, {left} bytes short")
+
+
+def skip(source: Source, size: int) -> None:
+    """Pass over a skippable frame's bytes, by seeking where that is possible."""
+    left = size
+    if size > PIECE and not isinstance(source, View) and source.seekable():
+        here = source.tell()
+        left -= min(size, source.seek(0, io.SEEK_END) - here)
+        source.seek(here + size - left)
+    else:
+        while left and (piece := source.read(min(left, PIECE))):
+            left -= len(piece)
+    if left:
+        raise truncated("a skippable frame", left)
+
+
+class Pieces:
+    """Bytes that came in pieces of any size, given out in the sizes that are asked for.
+
+    Every byte is copied at most twice, however small the pieces are.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: deque[memoryview] = deque()
+        self.part = bytearray()  # of what was asked for and is not there yet
+
+    def push(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        if len(view):
+            self.pieces.append(view if isinstance(data, bytes) else memoryview(bytes(view)))
+
+    def take(self, size: int) -> Payload | None:
+        """``size`` bytes; None, and what there is stays, as long as they are not there."""
+        if not self.part and self.pieces and len(self.pieces[0]) > size:
+            return self.cut(size)  # a view: no copy
+        while len(self.part) < size and self.pieces:
+            self.part += self.cut(size - len(self.part))
+        if len(self.part) < size:
+            return None
+        data = bytes(self.part)
+        self.part.clear()
+        return data
+
+    def skip(self, size: int) -> int:
+        """Drop ``size`` bytes, or as many as there are; returns how many."""
+        done = 0
+        while done < size and self.pieces:
+            done += len(self.cut(size - done))
+        return done
+
+    def cut(self, size: int) -> memoryview:
+        """At most ``size`` bytes, of the first piece."""
+        piece = self.pieces.popleft()
+        if len(piece) > size:
+            self.pieces.appendleft(piece[size:])
+        return piece[:size]
+
+    def rest(self) -> bytes:
+        """All that was not given out, which is gone then."""
+        rest = b"".join((self.part, *self.pieces))
+        self.part.clear()
+        self.pieces.clear()
+        return rest
+
+
+class PushParser:
+    """Archives whose bytes come in pieces: ``push`` some, then ``next`` until it gives None."""
+
+    def __init__(self) -> None:
+        self.pieces = Pieces()
+        self.skipped_bytes = 0
+        self._parse = parse_archives()
+        self._request = next(self._parse)
+        self._left = 0  # bytes to skip
+        self._rows: Iterator[Block] = iter(())
+        self._row: Block | None = None
+
+    def push(self, data: bytes | bytearray | memoryview) -> None:
+        self.pieces.push(data)
+
+    def next(self) -> Frame | tuple[Block, Payload] | None:
+        """A frame, then each of its blocks with its payload; None if more bytes are needed first.
+
+        Raises what ``parse_archives`` does.
+        """
+        while True:
+            if self._row is not None:
+                payload = self.pieces.take(self._row.payload_size)
+                if payload is None:
+                    return None
+                row, self._row = self._row, next(self._rows, None)
+                return row, payload
+            if self._left:
+                self._left -= self.pieces.skip(self._left)
+                if self._left:
+                    return None
+            request = self._request
+            if isinstance(request, Frame):
+                self._rows = iter(request.blocks)
+                self._row = next(self._rows, None)
+                self._request = self._parse.send(b"")
+                return request
+            if isinstance(request, Skip):
+                self._left = request.size
+                self.skipped_bytes += request.header_size + request.size
+                self._request = self._parse.send(b"")
+                continue
+            data = self.pieces.take(request)
+            if data is None:
+                return None
+            self._request = self._parse.send(data)
+
+    @property
+    def in_payloads(self) -> bool:
+        """Whether blocks of the last frame are still to come."""
+        return self._row is not None
+
+    def finish(self) -> None:
+        """No more bytes will come. Raises TruncatedError if there should."""
+        if self._row is not None:
+            raise truncated("a block", self._row.payload_size - len(self.pieces.rest()))
+        if self._left:
+            raise truncated("a skippable frame", self._left)
+        try:
+            self._parse.send(self.pieces.rest())
+        except StopIteration:
+            return

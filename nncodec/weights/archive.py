@@ -6,7 +6,6 @@ decoded; those that were are kept, within a bound, the ones that were not used f
 
 from __future__ import annotations
 
-import io
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -19,10 +18,10 @@ from nncodec.api import load_coder
 from nncodec.codec import decode_block, within
 from nncodec.container import WITH_MODEL, Block, Kind
 from nncodec.engine.native import usable_cores
-from nncodec.errors import NNCodecError, TruncatedError
+from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder, no_progress
 from nncodec.memory import Payload
-from nncodec.parsing import each_frame, read_exactly
+from nncodec.parsing import each_frame, read_exactly, skipping_payloads
 from nncodec.tensors.base import Base, check_base
 
 CACHE_BYTES = 1 << 28
@@ -50,22 +49,14 @@ def read_rows(source: BinaryIO, base: Base | None = None) -> Iterator[Row]:
     Raises CorruptDataError, TruncatedError, UnsupportedVersionError; BaseFileError if deltas have
     another base.
     """
-    start = source.tell()
-    size = source.seek(0, io.SEEK_END)
-    source.seek(start)
     begin = 0
-    for frame in each_frame(source):
+    for frame in skipping_payloads(source, each_frame(source)):
         if frame.base_id:
             check_base(frame.base_id, base)
         at = source.tell()
         for block in frame.blocks:
             yield Row(block, frame.model_id, begin, at, frame.environment)
             begin, at = begin + block.size, at + block.payload_size
-        if at > size:
-            raise TruncatedError(
-                f"archive ends in the middle of a payload, {at - size} bytes short"
-            )
-        source.seek(at)
 
 
 def coder_of(row: Row, threads: int | None) -> Coder | None:
