@@ -230,6 +230,7 @@ class PushParser:
         self.skipped_bytes = 0
         self._parse = parse_archives()
         self._request = next(self._parse)
+        self._frame: Frame | None = None  # the last
         self._left = 0  # bytes to skip
         self._rows: Iterator[Block] = iter(())
         self._row: Block | None = None
@@ -255,7 +256,7 @@ class PushParser:
                     return None
             request = self._request
             if isinstance(request, Frame):
-                self._rows = iter(request.blocks)
+                self._frame, self._rows = request, iter(request.blocks)
                 self._row = next(self._rows, None)
                 self._request = self._parse.send(b"")
                 return request
@@ -270,9 +271,9 @@ class PushParser:
             self._request = self._parse.send(data)
 
     @property
-    def in_payloads(self) -> bool:
-        """Whether blocks of the last frame are still to come."""
-        return self._row is not None
+    def archive_ended(self) -> bool:
+        """Whether all of an archive was given out; what follows begins another one."""
+        return self._frame is not None and not self._frame.more and self._row is None
 
     def finish(self) -> None:
         """No more bytes will come. Raises TruncatedError if there should."""

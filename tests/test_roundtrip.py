@@ -24,6 +24,7 @@ from nncodec.container import Kind
 from nncodec.engine.native import NativeContexts
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lanes import Engine, no_progress
+from nncodec.limits import Limits
 
 RANDOM = np.random.default_rng(0).bytes(1_000_000)
 
@@ -301,7 +302,7 @@ def test_max_output_size_refuses_before_decoding() -> None:
         raise AssertionError("an engine was asked for")
 
     with pytest.raises(nncodec.NNCodecError, match="max_output_size"):
-        decompress_stream(io.BytesIO(archive), io.BytesIO(), never, max_output_size=49)
+        decompress_stream(io.BytesIO(archive), io.BytesIO(), never, limits=Limits(49))
 
 
 @pytest.mark.corpora
