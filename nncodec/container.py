@@ -94,6 +94,22 @@ class Block:
     def coded_size(self) -> int:
         return self.transformed_size if self.transform else self.size
 
+    def pack(self) -> bytes:
+        """Its row of the block table."""
+        out = bytes((self.kind | self.transform << 4,)) + varint(self.payload_size)
+        out += self.checksum.to_bytes(8, "little")
+        if self.kind in WITH_MODEL:
+            out += varint(self.geometry.lanes) + varint(self.geometry.prefix)
+        if self.kind in WITH_TABLE:
+            out += varint(self.geometry.table_bits)
+        if self.transform:
+            out += varint(self.coded_size)
+        if self.kind in WITH_ITEMS:
+            out += pack_items(self.items)
+        if self.kind == Kind.DELTA:
+            out += pack_deltas(self.deltas)
+        return out
+
     @property
     def name(self) -> str:
         """``mixed``, ``contexts+x86``: kind and transform, as users see them."""
@@ -137,18 +153,7 @@ class Frame:
             out += varint(len(self.environment)) + self.environment
         out += varint(self.total) + varint(self.block_size)
         for block in self.blocks:
-            out += bytes((block.kind | block.transform << 4,)) + varint(block.payload_size)
-            out += block.checksum.to_bytes(8, "little")
-            if block.kind in WITH_MODEL:
-                out += varint(block.geometry.lanes) + varint(block.geometry.prefix)
-            if block.kind in WITH_TABLE:
-                out += varint(block.geometry.table_bits)
-            if block.transform:
-                out += varint(block.coded_size)
-            if block.kind in WITH_ITEMS:
-                out += pack_items(block.items)
-            if block.kind == Kind.DELTA:
-                out += pack_deltas(block.deltas)
+            out += block.pack()
         return bytes(out + header_checksum(out))
 
 

@@ -11,13 +11,14 @@ import io
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from nncodec.container import MAGIC, MAX_TOTAL, SKIPPABLE_MAGIC, Block, Frame
 from nncodec.errors import CorruptDataError, TruncatedError
-from nncodec.header import Fields, parse_header
+from nncodec.header import Fields, Parse, parse_header
 from nncodec.memory import Payload, Source, View
 
+T = TypeVar("T")
 PIECE = 1 << 20  # bytes that are asked for at once, at most
 
 
@@ -94,6 +95,17 @@ class FrameReader:
                 request = parse.send(data)
         except StopIteration:
             return
+
+
+def pull(parse: Parse[T], source: Source) -> T:
+    """What ``parse`` makes of the next bytes of ``source``."""
+    try:
+        size = next(parse)
+        while True:
+            size = parse.send(read_up_to(source, size))
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def each_frame(source: Source) -> Iterator[Frame]:
