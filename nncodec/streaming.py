@@ -8,6 +8,8 @@ of a block is handed out before its checksum was compared.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import index
 
 from nncodec import api
@@ -36,27 +38,78 @@ class Compressor:
     ) -> None:
         codec = api.load_codec(level, model, threads).with_block_size(block_size)
         self._encoder: StreamEncoder | None = StreamEncoder(codec)
+        self._flushed = False
         self._lock = threading.Lock()
 
     def compress(self, data: api.Buffer) -> bytes:
         """What of the archive is complete with ``data``: nothing, until a frame is full."""
         with self._lock:
             encoder = self._take("Compressor has been flushed")
-            packed = b"".join(encoder.write(data))
+            packed = b"".join(encoder.write(memoryview(data)))
             self._encoder = encoder
         return packed
 
     def flush(self) -> bytes:
         """The rest of the archive, which is a whole one even if there was no data."""
         with self._lock:
-            return b"".join(self._take("Repeated call to flush()").finish())
+            encoder = self._take("Repeated call to flush()")
+            self._flushed = True
+            return b"".join(encoder.finish())
 
     def _take(self, otherwise: str) -> StreamEncoder:
         """The encoder, which whoever succeeds gives back: after an error there is none."""
         encoder, self._encoder = self._encoder, None
         if encoder is None:
-            raise ValueError(otherwise)
+            raise ValueError(otherwise if self._flushed else "an earlier call failed: begin anew")
         return encoder
+
+
+class BlockStream:
+    """The blocks of archives that come in pieces: ``push`` some, then ``next`` until it gives None.
+
+    After an error there is nothing but errors: a block may be lost, and whoever went on would get
+    wrong bytes.
+    """
+
+    def __init__(self, decoder: FrameDecoder) -> None:
+        self.parser, self.decoder = PushParser(), decoder
+        self.failed: Exception | None = None
+
+    def push(self, data: api.Buffer) -> None:
+        self.parser.push(data)
+
+    def next(self, concatenated: bool = True) -> bytes | None:
+        """A block's bytes, verified; None if others have to come first.
+
+        Or where an archive has ended, unless those that are ``concatenated`` are to be read, too.
+        """
+        with self._failing():
+            while concatenated or not self.parser.archive_ended:
+                event = self.parser.next()
+                if event is None:
+                    return None
+                if not isinstance(event, Frame):
+                    return self.decoder.decode(*event)
+                self.decoder.begin(event)
+            return None
+
+    def finish(self) -> None:
+        """No more bytes will come. Raises TruncatedError if there should."""
+        with self._failing():
+            self.parser.finish()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        if self.failed is not None:
+            raise self.failed
+        try:
+            yield
+        except NNCodecError as error:
+            self.failed = error
+            raise
+        except BaseException:
+            self.failed = NNCodecError("an earlier call was interrupted: begin anew")
+            raise
 
 
 class Decompressor:
@@ -80,11 +133,9 @@ class Decompressor:
             return api.load_coder(model_id, threads, model)
 
         limits = Limits(max_output_size, max_memory)
-        self._decoder = FrameDecoder(find_coder, api.base_of(base), limits)
-        self._parser = PushParser()
+        self._stream = BlockStream(FrameDecoder(find_coder, api.base_of(base), limits))
         self._lock = threading.Lock()
         self._ready = memoryview(b"")  # decoded, and not handed out yet
-        self._failed: Exception | None = None
         self._needs_input, self._eof, self._unused = True, False, b""
 
     @property
@@ -112,37 +163,22 @@ class Decompressor:
         with self._lock:
             if self._eof:
                 raise EOFError("Already at end of stream")
-            if self._failed is not None:
-                raise self._failed
             left = index(max_length)
-            self._parser.push(data)
-            try:
-                return self._decompress(left)
-            except NNCodecError as error:
-                self._failed = error
-                raise
-            except BaseException:  # a block may be lost: going on would give wrong bytes
-                self._failed = NNCodecError("an earlier call was interrupted; begin anew")
-                raise
+            self._stream.push(data)
+            out: list[memoryview] = []
+            while left and (len(self._ready) or self._advance()):
+                piece = self._ready if left < 0 else self._ready[:left]
+                self._ready = self._ready[len(piece) :]
+                left = max(left - len(piece), -1)
+                out.append(piece)
+            parser = self._stream.parser
+            if parser.archive_ended and not len(self._ready):
+                self._eof, self._unused = True, parser.pieces.rest()
+            self._needs_input = left != 0 and not self._eof
+            return b"".join(out)
 
-    def _decompress(self, left: int) -> bytes:
-        out: list[memoryview] = []
-        while left and (len(self._ready) or self._decode_block()):
-            piece = self._ready if left < 0 else self._ready[:left]
-            self._ready = self._ready[len(piece) :]
-            left = max(left - len(piece), -1)
-            out.append(piece)
-        if self._parser.archive_ended and not len(self._ready):
-            self._eof, self._unused = True, self._parser.pieces.rest()
-        self._needs_input = left != 0 and not self._eof
-        return b"".join(out)
-
-    def _decode_block(self) -> bool:
-        """Make another block ready; False if it has to come first, or there is none."""
-        while not self._parser.archive_ended and (event := self._parser.next()) is not None:
-            if isinstance(event, Frame):
-                self._decoder.begin(event)
-                continue
-            self._ready = memoryview(self._decoder.decode(*event))
-            return True
-        return False
+    def _advance(self) -> bool:
+        """Make another block ready; False if bytes have to come first, or there is none."""
+        block = self._stream.next(concatenated=False)
+        self._ready = memoryview(block or b"")
+        return block is not None

@@ -44,7 +44,7 @@ def hashed_archive() -> tuple[bytes, bytes]:
     """An archive of three blocks: four lanes behind a prefix, a constant, and another coded one."""
     codec = Codec(HashEngine(), HashEngine.model_id, lanes=64, table_bits=0, lane_bytes=32)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("nncodec.blocks", "nncodec.codec", "nncodec.parsing", "nncodec.frames"):
+        for module in ("nncodec.blocks", "nncodec.codec", "nncodec.header", "nncodec.frames"):
             patch.setattr(f"{module}.BLOCK_SIZE", 150)
         patch.setattr("nncodec.blocks.PREFIX_BYTES", 100)
         good = HashEngine().start().next_bytes(120)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nncodec
-from nncodec import blocks, codec, frames, parsing
+from nncodec import blocks, codec, frames, header, parsing
 from nncodec import lanes as lane_coding
 from nncodec.blocks import DEFAULT_TABLE_BITS, LANE_BYTES, Geometry
 from nncodec.codec import Codec, decompress_stream
@@ -41,7 +41,7 @@ def round_trip(data: bytes, codec: Codec | None = None) -> nncodec.api.ArchiveIn
 def small_blocks(size: int = 1 << 24, prefix: int = 1024) -> Iterator[None]:
     """Sizes at which little data meets every path."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (blocks, codec, frames, parsing):
+        for module in (blocks, codec, frames, header):
             patch.setattr(module, "BLOCK_SIZE", size)
         patch.setattr(blocks, "PREFIX_BYTES", prefix)
         yield

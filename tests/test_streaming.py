@@ -12,7 +12,7 @@ from random import Random
 import numpy as np
 import pytest
 from helpers import CLI, TEXT, constant_archive, python_fails, raised_by, run_python, stored_archive
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
@@ -111,7 +111,6 @@ def test_block_size_is_that_of_every_way() -> None:
             Compressor(1, block_size=size)
 
 
-@settings(max_examples=20)
 @given(st.data())
 def test_pieces_and_lengths_of_any_size(archive: bytes, data: st.DataObject) -> None:
     """Laced with skippable frames and followed by anything."""
@@ -164,7 +163,6 @@ class OneCall:
         return bytes(out)
 
 
-@settings(max_examples=100)
 @given(st.data())
 def test_damage_is_the_error_of_one_call(data: st.DataObject) -> None:
     archive = stored_archive(b"abc") + USER + constant_archive(b"a" * 300)
