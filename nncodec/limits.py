@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nncodec.container import Block
+from nncodec.container import Block, Kind
 from nncodec.errors import LimitError
 
 TABLE_LINE = 64  # bytes of a line of the context mixer's table
+MIXER_BYTES = 1 << 24  # of its other tables, whose sizes are fixed: csrc/context_mixer.cc
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,14 @@ NO_LIMITS = Limits()
 def decoding_memory(row: Block, state_bytes: int = 0) -> int:
     """Bytes that decoding a block takes besides the model's weights.
 
-    Its payload, what that decodes to, and the block's own bytes where a transform made these
-    another; the context mixer's table, ``64 << table_bits``; and of every lane ``state_bytes``, the
-    keys and values that the model's engine keeps (0 without a model).
+    Its payload and its own bytes; unless these are stored or constant, what the coder holds of them
+    until they are complete, and what a transform is undone from. The context mixer's table,
+    ``64 << table_bits``, and what it has besides. Of every lane ``state_bytes``, the keys and
+    values that the model's engine keeps, which its configuration tells (0 without a model).
     """
-    coded = row.coded_size if row.transform else 0
-    table = TABLE_LINE << row.geometry.table_bits if row.geometry.table_bits else 0
-    return row.payload_size + row.size + coded + table + row.geometry.lanes * state_bytes
+    needed = row.payload_size + row.size
+    if row.kind not in (Kind.STORED, Kind.CONSTANT):
+        needed += row.coded_size
+    if row.geometry.table_bits:
+        needed += (TABLE_LINE << row.geometry.table_bits) + MIXER_BYTES
+    return needed + row.geometry.lanes * state_bytes
