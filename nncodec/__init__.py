@@ -13,6 +13,7 @@ from nncodec._compat import register_with_transformers, reject_namesake
 from nncodec.errors import (
     CorruptDataError,
     InvalidModelError,
+    LimitError,
     ModelNotFoundError,
     NNCodecError,
     TruncatedError,
@@ -24,28 +25,43 @@ register_with_transformers()
 
 if TYPE_CHECKING:
     from nncodec import weights
+    from nncodec.fileobject import NNCodecFile, open
+    from nncodec.streaming import Compressor, Decompressor
 
 from nncodec.api import compress, decompress, info  # noqa: E402  (the checks come first)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Compressor",
     "CorruptDataError",
+    "Decompressor",
     "InvalidModelError",
+    "LimitError",
     "ModelNotFoundError",
     "NNCodecError",
+    "NNCodecFile",
     "TruncatedError",
     "UnsupportedVersionError",
     "__version__",
     "compress",
     "decompress",
     "info",
+    "open",
     "weights",
 ]
 
+LAZY = {  # name: the module that has it, imported when it is first used
+    "Compressor": "nncodec.streaming",
+    "Decompressor": "nncodec.streaming",
+    "NNCodecFile": "nncodec.fileobject",
+    "open": "nncodec.fileobject",
+}
+
 
 def __getattr__(name: str) -> object:
-    """``nncodec.weights``, imported when it is first used."""
     if name == "weights":
         return importlib.import_module("nncodec.weights")
+    if name in LAZY:
+        return getattr(importlib.import_module(LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

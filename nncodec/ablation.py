@@ -17,9 +17,10 @@ import numpy as np
 from nncodec._core import xxh64
 from nncodec.api import read_info
 from nncodec.blocks import BLOCK_SIZE, Bytes, Geometry, lane_geometry
-from nncodec.codec import FRAME_BLOCKS, Codec, read_up_to
+from nncodec.codec import Codec, frame_bytes
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder, Progress
+from nncodec.parsing import read_up_to
 
 SIZES = ("network", "contexts", "both", "archive")
 CODINGS = 3  # times that every byte is coded
@@ -103,7 +104,7 @@ class Ablator:
     def measure(self, source: BinaryIO, progress: Progress) -> Ablation:
         """Code all of ``source``, in frames as the codec cuts them."""
         total = Ablation()
-        while piece := read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE):
+        while piece := read_up_to(source, frame_bytes()):
             total += self.measure_frame(np.frombuffer(piece, dtype=np.uint8), progress)
         return total
 

@@ -22,14 +22,16 @@ from nncodec.causal.exact.config import is_exact
 from nncodec.causal.exact.weights import ExactModel
 from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.codec import Codec, decompress_stream
-from nncodec.container import VERSION, read_frames
+from nncodec.container import VERSION
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.engine_weights import EngineModel
 from nncodec.errors import ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.limits import Limits
 from nncodec.memory import View
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.parsing import FrameReader, skipping_payloads
 from nncodec.tensors.base import Base
 
 if TYPE_CHECKING:
@@ -185,20 +187,24 @@ def compress(
     model: str | None = None,
     threads: int | None = None,
     base: Buffer | None = None,
+    block_size: int | None = None,
     options: CausalOptions = DEFAULT,
 ) -> bytes:
     """Compress any buffer of bytes.
 
     ``level`` is 1 (fastest: context models alone) to 9 (smallest); ``model``, a name or a folder's
     path, takes the place of the level's own. The result never depends on ``threads`` (but for the
-    float models of others, below). ``base`` is a
-    file of tensors whose numbers are near those of ``data``, such as the model that was fine-tuned;
-    decompression then needs it, too (docs/weights-delta.md). A ``model`` may be the folder of any
-    causal language model, which ``options`` are for (docs/causal-lm.md): its archives decode where
-    they were made. Raises NNCodecError for an unknown level, ModelNotFoundError, InvalidModelError.
+    float models of others, below). ``base`` is a file of tensors whose numbers are near those of
+    ``data``, such as the model that was fine-tuned; decompression then needs it, too
+    (docs/weights-delta.md). Blocks hold ``block_size`` bytes, 1 KiB to 16 MiB (the default):
+    smaller ones for finer random access, at a cost (docs/streams.md). A ``model`` may be the folder
+    of any causal language model, which ``options`` are for (docs/causal-lm.md): its archives decode
+    where they were made. Raises NNCodecError for an unknown level or block size,
+    ModelNotFoundError, InvalidModelError.
     """
     array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
-    return load_codec(level, model, threads, options).compress(array, base=base_of(base))
+    codec = load_codec(level, model, threads, options).with_block_size(block_size)
+    return codec.compress(array, base=base_of(base))
 
 
 def base_of(data: Buffer | None) -> Base | None:
@@ -211,6 +217,7 @@ def decompress(
     data: Buffer,
     *,
     max_output_size: int | None = None,
+    max_memory: int | None = None,
     threads: int | None = None,
     base: Buffer | None = None,
     model: str | None = None,
@@ -218,11 +225,12 @@ def decompress(
 ) -> bytes:
     """The bytes that ``compress`` was given; concatenated archives give concatenated bytes.
 
-    ``max_output_size`` refuses archives that promise more, before anything is decoded. ``base`` is
-    what ``compress`` was given as such. ``model`` is where to look for the model besides what is
+    ``max_output_size`` refuses archives that promise more, and ``max_memory`` those with a block
+    that takes more to decode, both in bytes and before anything is decoded. ``base`` is what
+    ``compress`` was given as such. ``model`` is where to look for the model besides what is
     installed. Raises CorruptDataError, TruncatedError, UnsupportedVersionError,
     ModelNotFoundError, EnvironmentMismatchError, BaseFileError for a base that is missing or
-    another one, and NNCodecError if the limit is exceeded.
+    another one, and LimitError.
     """
     archive = memoryview(data).cast("B")
     sink = ByteStore(2 * len(archive))
@@ -230,7 +238,7 @@ def decompress(
         View(archive),
         sink,
         lambda model_id: load_coder(model_id, threads, model, options),
-        max_output_size=max_output_size,
+        limits=Limits(max_output_size, max_memory),
         threads=threads or usable_cores(),
         base=base_of(base),
     )
@@ -251,6 +259,7 @@ class ArchiveInfo:
     environments: list[dict[str, Any]]  # of float arithmetic, in which alone it decodes otherwise
     uncompressed_size: int
     compressed_size: int
+    skipped_bytes: int = 0  # of skippable frames, which decoders pass over
 
     @property
     def bits_per_byte(self) -> float:
@@ -271,7 +280,8 @@ def info(data: Buffer) -> ArchiveInfo:
 
 def read_info(source: BinaryIO) -> ArchiveInfo:
     """``info`` for a seekable file, without reading the payloads."""
-    frames = read_frames(source)
+    reader = FrameReader(source)
+    frames = list(skipping_payloads(source, iter(reader)))
     blocks = [block for frame in frames for block in frame.blocks]
     return ArchiveInfo(
         format_version=max((frame.version for frame in frames), default=VERSION),
@@ -287,4 +297,5 @@ def read_info(source: BinaryIO) -> ArchiveInfo:
         ],
         uncompressed_size=sum(frame.total for frame in frames),
         compressed_size=source.tell(),
+        skipped_bytes=reader.skipped_bytes,
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-BLOCK_SIZE = 1 << 24  # 16 MiB
+BLOCK_SIZE = 1 << 24  # 16 MiB, the most that a block may hold, and the default
+LEAST_BLOCK_SIZE = 1 << 10  # that anyone can ask for
 MAX_LANES = 256
 LANE_BYTES = 8192  # shorter lanes step faster together and lose more at their starts: docs/lanes.md
 DEFAULT_LANES = 64  # more buys little speed, and keys and values leave the caches

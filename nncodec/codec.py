@@ -11,11 +11,11 @@ one and ``lanes`` wire them. ``container`` names transforms and geometries, no m
 
 from __future__ import annotations
 
-import io
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from copy import copy
 from typing import BinaryIO
 
 import numpy as np
@@ -26,6 +26,7 @@ from nncodec.blocks import (
     DEFAULT_LANES,
     DEFAULT_TABLE_BITS,
     LANE_BYTES,
+    LEAST_BLOCK_SIZE,
     Bytes,
     Geometry,
     lane_geometry,
@@ -37,15 +38,15 @@ from nncodec.container import (
     Block,
     Frame,
     Kind,
-    each_frame,
-    read_exactly,
 )
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
 from nncodec.lanes import Coder, FloatCoder, Progress, no_progress
+from nncodec.limits import NO_LIMITS, Limits
 from nncodec.memory import Payload, Sink, Source, executor
+from nncodec.parsing import PIECE, FrameReader, read_exactly
 from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.chunks import Part, plan
 from nncodec.tensors.coder import decode_fields, decode_fields_into, decode_tensors
@@ -62,7 +63,9 @@ X86_GAIN = 200  # one part in so many of a sample's payload: less may be chance
 DENSE_BLOCK = 1 << 18  # bytes; smaller blocks are soon coded
 DENSE_PCT = 2  # that context models must gain of a dense sample
 LITTLE = 1 << 10  # one part in so many; tensors are coded some thousand times as fast as bytes
-FRAME_BLOCKS = 4  # blocks a frame: what compressing a stream holds in memory
+FRAME_BLOCKS = 4  # of the default size a frame: what compressing a stream holds in memory
+
+FindCoder = Callable[[bytes | None], Coder]
 
 
 class Codec:
@@ -73,6 +76,7 @@ class Codec:
     """
 
     environment: bytes | None = None  # of float arithmetic, which blocks of tokens may depend on
+    block_size: int | None = None  # of bytes that are no tensors; None: as large as they may be
 
     def __init__(
         self,
@@ -90,15 +94,51 @@ class Codec:
         # Context models need a table, so a codec without one has none.
         self.contexts = (coder if model_id is None else contexts) if table_bits else None
 
+    def with_block_size(self, size: int | None) -> Codec:
+        """The same with blocks of ``size`` bytes, None: 16 MiB. Raises NNCodecError for others.
+
+        Smaller blocks are decoded alone sooner, and each begins without what others knew.
+        """
+        if size is not None and not LEAST_BLOCK_SIZE <= size <= BLOCK_SIZE:
+            raise NNCodecError(
+                f"block size {size} is not one of {LEAST_BLOCK_SIZE} to {BLOCK_SIZE} bytes"
+            )
+        other = copy(self)
+        other.block_size = size
+        return other
+
     def compress(
         self, data: Bytes, progress: Progress = no_progress, base: Base | None = None
     ) -> bytes:
-        """The archive of (n,) ``data``: one frame, or of a file of tensors one for each part."""
-        parts = self.plan_parts(data, base)
+        """The archive of (n,) ``data``, the same as ``compress_stream`` makes of it."""
         out = ByteStore(len(data))
-        for piece in chain(self.encode_parts(data, parts, progress, base)):
+        for piece in self.encode(data, progress, base):
             out.write(piece)
         return out.take()
+
+    def encode(
+        self, data: Bytes, progress: Progress = no_progress, base: Base | None = None
+    ) -> Iterator[bytes | memoryview]:
+        """The archive of (n,) ``data``, piece by piece.
+
+        A file of tensors, or with a ``base``, is planned as a whole; of anything else every frame
+        holds what ``frame_bytes`` says, as of a stream.
+        """
+        if base is not None or len(data) <= frame_bytes() or find_spans(data.data):
+            parts = self.plan_parts(data, base)
+            yield from chain(self.encode_parts(data, parts, progress, base))
+            return
+        for begin in range(0, len(data), frame_bytes()):
+            end = min(len(data), begin + frame_bytes())
+            ends = {"continues": begin > 0, "more": end < len(data)}
+            yield from self.encode_piece(data[begin:end], progress, **ends)
+
+    def encode_piece(
+        self, data: Bytes, progress: Progress, *, continues: bool, more: bool
+    ) -> Iterator[bytes | memoryview]:
+        """A piece of a stream, ``frame_bytes`` of it or its last ones, as frames of its chain."""
+        frames = self.encode_parts(data, self.plan_parts(data, None), progress)
+        return chain(frames, continues=continues, more=more)
 
     def plan_parts(self, data: Bytes, base: Base | None) -> Sequence[Part | DeltaPart]:
         spans = find_spans(data.data)
@@ -119,7 +159,8 @@ class Codec:
         """
         deltas = any(isinstance(part, DeltaPart) for part in parts)
         base_id = base.id if base and deltas else None
-        return join_parts(data, self.encode_each(data, parts, progress, base, base_id), base_id)
+        coded = self.encode_each(data, parts, progress, base, base_id)
+        return join_parts(data, coded, base_id, self.block_size)
 
     def encode_each(
         self,
@@ -170,13 +211,13 @@ class Codec:
         self, data: Bytes, progress: Progress = no_progress, base_id: bytes | None = None
     ) -> Coded:
         """One frame that holds all of (n,) ``data``, as bytes like any others."""
-        rows, payloads = [], []
-        for start in range(0, len(data), BLOCK_SIZE):
-            row, payload = self.encode_block(data[start : start + BLOCK_SIZE], progress)
+        rows, payloads, size = [], [], self.block_size or BLOCK_SIZE
+        for start in range(0, len(data), size):
+            row, payload = self.encode_block(data[start : start + size], progress)
             rows.append(row)
             payloads.append(payload)
         coded = any(row.kind in WITH_MODEL for row in rows)
-        block_size = min(BLOCK_SIZE, len(data))
+        block_size = min(size, len(data))
         model_id = self.model_id if coded else None
         tokens = any(row.kind == Kind.TOKENS for row in rows)
         environment = self.environment if tokens else None
@@ -201,22 +242,19 @@ class Codec:
         spans = find_spans(memoryview(whole)) if whole is not None else []
         if base is not None or spans:
             data = np.frombuffer(source.read() if whole is None else whole, dtype=np.uint8)
-            parts = self.plan_parts(data, base)
-            for piece in chain(self.encode_parts(data, parts, progress, base)):
+            for piece in self.encode(data, progress, base):
                 sink.write(piece)
                 written += len(piece)
             return len(data), written
-        ahead, more = b"", True  # a byte tells whether there are more
-        while more:
-            read = ahead + read_up_to(source, FRAME_BLOCKS * BLOCK_SIZE - len(ahead))
-            ahead = source.read(1)
-            more = len(ahead) > 0
-            data = np.frombuffer(read, dtype=np.uint8)
-            frames = self.encode_parts(data, self.plan_parts(data, None), progress)
-            for piece in chain(frames, continues=total > 0, more=more):
-                sink.write(piece)
-                written += len(piece)
-            total += len(data)
+        encoder = StreamEncoder(self, progress)
+        while piece := source.read(PIECE):
+            total += len(piece)
+            for packed in encoder.write(piece):
+                sink.write(packed)
+                written += len(packed)
+        for packed in encoder.finish():
+            sink.write(packed)
+            written += len(packed)
         return total, written
 
     def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes]:
@@ -302,6 +340,42 @@ class Codec:
         return len(self.contexts.encode(sample, geometry, no_progress))
 
 
+def frame_bytes() -> int:
+    """Bytes of a stream that share a frame, and that a compressor holds."""
+    return FRAME_BLOCKS * BLOCK_SIZE
+
+
+class StreamEncoder:
+    """Pieces of any size in, pieces of an archive out, which are those of the whole.
+
+    Holds what one frame does, and begins to code it once it knows whether more follows.
+    """
+
+    def __init__(self, codec: Codec, progress: Progress = no_progress) -> None:
+        self.codec, self.progress = codec, progress
+        self.held = bytearray()
+        self.continues = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
+        """What is complete with ``data``; to be run to its end."""
+        left = memoryview(data).cast("B")
+        while len(left):
+            if len(self.held) == frame_bytes():
+                yield from self.frame(more=True)
+            room = frame_bytes() - len(self.held)
+            self.held += left[:room]
+            left = left[room:]
+
+    def finish(self) -> Iterator[bytes | memoryview]:
+        """The rest of the archive."""
+        return self.frame(more=False)
+
+    def frame(self, more: bool) -> Iterator[bytes | memoryview]:
+        data, self.held = np.frombuffer(self.held, dtype=np.uint8), bytearray()
+        continues, self.continues = self.continues, True
+        return self.codec.encode_piece(data, self.progress, continues=continues, more=more)
+
+
 def mapped(source: BinaryIO) -> mmap.mmap | None:
     """A regular file from its beginning on, without reading it; None for pipes and the like."""
     try:
@@ -311,34 +385,77 @@ def mapped(source: BinaryIO) -> mmap.mmap | None:
         return None
 
 
-def read_up_to(source: BinaryIO, size: int) -> bytes:
-    """Read until ``size`` bytes or the end; a pipe gives them in small pieces."""
-    out = io.BytesIO()
-    while out.tell() < size and (piece := source.read(size - out.tell())):
-        out.write(piece)
-    return out.getvalue()
+class FrameDecoder:
+    """Decodes the blocks of one frame after the other, within limits.
+
+    ``find_coder`` maps a model id to its engine, None to context models. ``base`` is what deltas
+    were made against.
+    """
+
+    def __init__(
+        self,
+        find_coder: FindCoder,
+        base: Base | None = None,
+        limits: Limits = NO_LIMITS,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.find_coder, self.base, self.limits, self.progress = find_coder, base, limits, progress
+        self.promised = 0  # bytes, by the frames so far
+        self.coder: Coder | None = None
+
+    def begin(self, frame: Frame) -> None:
+        """Make ready for a frame's blocks, before any of their bytes are looked at.
+
+        Raises LimitError, BaseFileError, EnvironmentMismatchError, or what ``find_coder`` does.
+        """
+        self.promised += frame.total
+        self.limits.check_output(self.promised)
+        limited = frame.blocks if self.limits.max_memory is not None else ()
+        for row in limited:
+            self.limits.check_memory(row)  # before a model is loaded
+        self.enter(frame.model_id, frame.base_id, frame.environment)
+        for row in limited:
+            self.check(row)
+
+    def enter(
+        self, model_id: bytes | None, base_id: bytes | None, environment: bytes | None
+    ) -> None:
+        """Blocks of a frame that names these follow. Raises as ``begin``, but for its output."""
+        if base_id:
+            check_base(base_id, self.base)
+        coder = self.find_coder(model_id) if model_id else None
+        self.coder = coder if environment is None else within(environment, coder)
+
+    def check(self, row: Block) -> None:
+        """Raises LimitError if decoding the block with its model takes too much memory."""
+        model = self.coder if row.kind in WITH_MODEL else None
+        self.limits.check_memory(row, getattr(model, "state_bytes", 0))
+
+    def decode(self, row: Block, payload: Payload) -> bytes:
+        """The block's bytes, verified. Raises CorruptDataError."""
+        coder = self.find_coder(None) if row.kind == Kind.CONTEXTS else self.coder
+        return decode_block(row, payload, coder, self.progress, self.base)
 
 
 def decompress_stream(
     source: Source,
     sink: Sink,
-    find_coder: Callable[[bytes | None], Coder],
+    find_coder: FindCoder,
     progress: Progress = no_progress,
-    max_output_size: int | None = None,
+    limits: Limits = NO_LIMITS,
     threads: int = 1,
     base: Base | None = None,
 ) -> tuple[int, int]:
     """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
 
-    ``find_coder`` maps a model id to its engine, None to context models. Every block is verified
-    before it is written; a ``ByteStore`` holds nothing else once all are, and is to be dropped
-    after an error. As many chunks of tensors as ``threads`` are decoded side by side. ``base`` is
-    what deltas were made against. Raises CorruptDataError, TruncatedError,
-    UnsupportedVersionError, BaseFileError before anything of a frame that names a base is decoded,
-    EnvironmentMismatchError before anything of a frame of float arithmetic is, or what
-    ``find_coder`` does.
+    ``find_coder`` is as of ``FrameDecoder``. Every block is verified before it is written; a
+    ``ByteStore`` holds nothing else once all are, and is to be dropped after an error. As many
+    chunks of tensors as ``threads`` are decoded side by side. ``base`` is what deltas were made
+    against. Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or before anything
+    of a frame is decoded what ``FrameDecoder.begin`` does.
     """
     read = written = 0
+    decoder = FrameDecoder(find_coder, base, limits, progress)
     with executor(threads) as pool:
         waiting: deque[Future[bytes] | Future[int]] = deque()
 
@@ -352,18 +469,10 @@ def decompress_stream(
                 progress(len(data))
                 sink.write(data)
 
-        for frame in each_frame(source):
-            if max_output_size is not None and written + frame.total > max_output_size:
-                raise NNCodecError(
-                    f"output would exceed max_output_size: {written + frame.total} bytes, "
-                    f"{max_output_size} allowed"
-                )
-            if frame.base_id:
-                check_base(frame.base_id, base)
+        frames = FrameReader(source)
+        for frame in frames:
+            decoder.begin(frame)
             read += frame.header_size
-            coder = find_coder(frame.model_id) if frame.model_id else None
-            if frame.environment is not None:
-                coder = within(frame.environment, coder)
             for row in frame.blocks:
                 payload = read_exactly(source, row.payload_size, "a block")
                 read, written = read + len(payload), written + row.size
@@ -380,10 +489,9 @@ def decompress_stream(
                     write(most=threads)
                     continue
                 write(most=0)
-                own = find_coder(None) if row.kind == Kind.CONTEXTS else coder
-                sink.write(decode_block(row, payload, own, progress))
+                sink.write(decoder.decode(row, payload))
         write(most=0)
-    return read, written
+    return read + frames.skipped_bytes, written
 
 
 def within(environment: bytes, coder: Coder | None) -> Coder:

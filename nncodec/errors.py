@@ -19,6 +19,10 @@ class UnsupportedVersionError(NNCodecError):
     """The archive or model was made by a format version that this release does not read."""
 
 
+class LimitError(NNCodecError):
+    """Decoding would take more output or memory than the caller allows; nothing was decoded."""
+
+
 class ModelNotFoundError(NNCodecError):
     """No installed model has the name or hash that was asked for."""
 

@@ -1,8 +1,9 @@
 """The frames of a file's parts, and how parts that do not shrink share one.
 
-A frame of n bytes in stored blocks adds 19 bytes and 13 for every 16 MiB. A frame that saves less
-than another such frame would add is not kept between two runs of stored bytes: so however the parts
-of a file alternate, its archive is never longer than one frame of stored blocks would be.
+A frame of n bytes in stored blocks adds 19 bytes and 13 for every block, of 16 MiB unless smaller
+ones were asked for. A frame that saves less than another such frame would add is not kept between
+two runs of stored bytes: so however the parts of a file alternate, its archive is never longer than
+one frame of stored blocks would be.
 """
 
 from __future__ import annotations
@@ -89,17 +90,19 @@ def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> Coded | No
     return Coded(Frame(row.size, row.size, (row,), base_id=base_id), (payload,))
 
 
-def stored_frame(data: Bytes, base_id: bytes | None = None) -> Coded:
-    """(n,) ``data`` in as few blocks as possible."""
-    blocks = [data[begin : begin + BLOCK_SIZE] for begin in range(0, len(data), BLOCK_SIZE)]
+def stored_frame(data: Bytes, base_id: bytes | None = None, block_size: int | None = None) -> Coded:
+    """(n,) ``data`` in as few blocks as possible, or in such of ``block_size``."""
+    size = block_size or BLOCK_SIZE
+    blocks = [data[begin : begin + size] for begin in range(0, len(data), size)]
     rows = tuple(Block(Kind.STORED, len(b), len(b), xxh64(b)) for b in blocks)
-    return Coded(Frame(len(data), min(BLOCK_SIZE, len(data)), rows, base_id=base_id), (data.data,))
+    return Coded(Frame(len(data), min(size, len(data)), rows, base_id=base_id), (data.data,))
 
 
 def join_parts(
     data: Bytes,
     coded: Iterable[tuple[Part | DeltaPart, Coded | None]],
     base_id: bytes | None = None,
+    block_size: int | None = None,
 ) -> Iterator[Coded]:
     """The frames of (n,) ``data`` from its parts in order, each with its frame.
 
@@ -108,21 +111,24 @@ def join_parts(
     waiting: list[tuple[Part | DeltaPart, Coded | None]] = []
     for part, frame in coded:
         if frame and frame.size + SPLIT <= part.end - part.begin:
-            yield from settle(data, waiting, base_id)
+            yield from settle(data, waiting, base_id, block_size)
             waiting = []
             yield frame
         else:
             waiting.append((part, frame if frame and frame.size <= MOST_HELD else None))
-    yield from settle(data, waiting, base_id)
+    yield from settle(data, waiting, base_id, block_size)
 
 
 def settle(
-    data: Bytes, parts: list[tuple[Part | DeltaPart, Coded | None]], base_id: bytes | None
+    data: Bytes,
+    parts: list[tuple[Part | DeltaPart, Coded | None]],
+    base_id: bytes | None,
+    block_size: int | None,
 ) -> list[Coded]:
     """Neighbours of which none shrinks much: their frames, or one of stored blocks if shorter."""
     if not parts:
         return []
-    stored = stored_frame(data[parts[0][0].begin : parts[-1][0].end], base_id)
+    stored = stored_frame(data[parts[0][0].begin : parts[-1][0].end], base_id, block_size)
     frames = [frame for _, frame in parts if frame]
     if len(frames) == len(parts) and sum(frame.size for frame in frames) <= stored.size:
         return frames

@@ -98,7 +98,7 @@ def test_frames_and_blocks(tiny: Codec, monkeypatch: pytest.MonkeyPatch) -> None
     """Several of both, cut as a stream is; the codec's own coders are left as they were."""
     for module in (ablation, codec):
         monkeypatch.setattr(module, "BLOCK_SIZE", 1500)
-        monkeypatch.setattr(module, "FRAME_BLOCKS", 2)
+    monkeypatch.setattr(codec, "FRAME_BLOCKS", 2)
     data = LONG + bytes(4350) + NOISE[:1500] + LONG
     before = vars(tiny).copy()
     measured = Ablator(tiny).measure(io.BytesIO(data), no_progress)

@@ -34,7 +34,7 @@ from nncodec.causal.predictor import CausalModel, Settings
 from nncodec.causal.tokenize import load_tokenizer, tokenize
 from nncodec.cli.app import app
 from nncodec.codec import decompress_stream
-from nncodec.container import Frame, Kind, read_frames
+from nncodec.container import Frame, Kind
 from nncodec.errors import (
     CorruptDataError,
     EnvironmentMismatchError,
@@ -43,6 +43,7 @@ from nncodec.errors import (
     NNCodecError,
 )
 from nncodec.lanes import no_progress
+from nncodec.parsing import read_frames
 
 LATIN = TEXT[:200] + "café".encode("latin-1") + TEXT[200:260]
 FILES = {**SAMPLES, "text, bytes of none": LATIN, "empty": b"", "ELF": BINARY * 3}

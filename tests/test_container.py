@@ -41,11 +41,10 @@ from nncodec.container import (
     Block,
     Frame,
     Kind,
-    read_frame,
-    read_frames,
     varint,
 )
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
+from nncodec.parsing import read_frame, read_frames
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.items import FIELDS, MODELLED, Item
 from nncodec.transforms import Transform

@@ -44,13 +44,13 @@ def hashed_archive() -> tuple[bytes, bytes]:
     """An archive of three blocks: four lanes behind a prefix, a constant, and another coded one."""
     codec = Codec(HashEngine(), HashEngine.model_id, lanes=64, table_bits=0, lane_bytes=32)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("nncodec.blocks", "nncodec.codec", "nncodec.container", "nncodec.frames"):
+        for module in ("nncodec.blocks", "nncodec.codec", "nncodec.header", "nncodec.frames"):
             patch.setattr(f"{module}.BLOCK_SIZE", 150)
         patch.setattr("nncodec.blocks.PREFIX_BYTES", 100)
         good = HashEngine().start().next_bytes(120)
         data = good + TEXT[:30] + b"z" * 150 + HashEngine().start().next_bytes(60)
         archive = codec.compress(np.frombuffer(data, dtype=np.uint8))
-    rows = nncodec.container.read_frames(io.BytesIO(archive))[0].blocks
+    rows = nncodec.parsing.read_frames(io.BytesIO(archive))[0].blocks
     assert rows[0].geometry == Geometry(lanes=4, prefix=100)
     assert nncodec.info(archive).blocks == {"coded": 2, "constant": 1}
     return archive, data
@@ -150,7 +150,7 @@ def test_lanes_and_blocks_prefixes() -> None:
 
 
 def test_lanes_and_blocks_bit_flips() -> None:
-    frame = nncodec.container.read_frames(io.BytesIO(HASHED))[0]
+    frame = nncodec.parsing.read_frames(io.BytesIO(HASHED))[0]
     ends, at = [], len(frame.pack()) - 1
     for row in frame.blocks:
         at += row.payload_size
@@ -185,14 +185,14 @@ def test_noise(noise: bytes) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_payload_of_noise_behind_a_good_header(seed: int) -> None:
-    frame = nncodec.container.read_frames(io.BytesIO(HASHED))[0]
+    frame = nncodec.parsing.read_frames(io.BytesIO(HASHED))[0]
     noise = np.random.default_rng(seed).bytes(frame.payload_size)
     with pytest.raises(CorruptDataError):
         decode_hashed(frame.pack() + noise)
 
 
 def test_a_model_that_is_not_installed_is_named(coded: tuple[bytes, bytes]) -> None:
-    frame = nncodec.container.read_frames(io.BytesIO(coded[0]))[0]
+    frame = nncodec.parsing.read_frames(io.BytesIO(coded[0]))[0]
     if frame.model_id is None:
         assert frame.blocks[0].kind == nncodec.container.Kind.CONTEXTS
         return

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 import nncodec
 from nncodec.cli.app import app
-from nncodec.container import BASE_ID_BYTES, read_frames
+from nncodec.container import BASE_ID_BYTES
 from nncodec.errors import BaseFileError, CorruptDataError, NNCodecError
+from nncodec.parsing import read_frames
 from nncodec.tensors import delta
 from nncodec.tensors.base import Base
 from nncodec.tensors.delta import plan_deltas

@@ -14,9 +14,10 @@ from test_exact_folder import made, source  # noqa: F401
 import nncodec
 from nncodec.causal.exact.weights import ExactModel
 from nncodec.causal.options import CausalOptions
-from nncodec.container import Kind, read_frame
+from nncodec.container import Kind
 from nncodec.engine.native import available_isas
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError
+from nncodec.parsing import read_frame
 
 
 @pytest.fixture(scope="module")

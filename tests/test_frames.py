@@ -13,9 +13,15 @@ import nncodec
 from nncodec import codec
 from nncodec.api import load_codec
 from nncodec.blocks import BLOCK_SIZE, MIN_TABLE_BITS, Geometry
-from nncodec.container import MAGIC, Block, Frame, Kind, read_frames
+from nncodec.container import (
+    MAGIC,
+    Block,
+    Frame,
+    Kind,
+)
 from nncodec.errors import CorruptDataError, NNCodecError, TruncatedError
 from nncodec.frames import MOST_HELD, SPLIT, Coded, chain, join_parts, stored_frame
+from nncodec.parsing import read_frames
 from nncodec.tensors import chunks
 from nncodec.tensors.chunks import Part
 

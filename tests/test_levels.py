@@ -17,9 +17,10 @@ from nncodec import api, modelstore
 from nncodec.blocks import MAX_LANES, MAX_TABLE_BITS, MIN_TABLE_BITS, lane_geometry
 from nncodec.cli import level_options
 from nncodec.cli.app import app
-from nncodec.container import Block, Kind, read_frames
+from nncodec.container import Block, Kind
 from nncodec.engine.native import NativeContexts, NativeEngine
 from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.parsing import read_frames
 
 WITH_NETWORK = [level for level, plan in LEVELS.items() if plan.model]
 LONG = (TEXT * 500)[:170_001]

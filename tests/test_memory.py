@@ -11,9 +11,9 @@ from test_tensors import normal
 
 import nncodec
 from nncodec._core import ByteStore, xxh64
-from nncodec.container import read_exactly
 from nncodec.errors import CorruptDataError, TruncatedError
 from nncodec.memory import View, executor
+from nncodec.parsing import read_exactly
 from nncodec.tensors.coder import decode_fields_into, encode_fields
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import Item

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nncodec
-from nncodec import blocks, codec, container, frames
+from nncodec import blocks, codec, frames, header, parsing
 from nncodec import lanes as lane_coding
 from nncodec.blocks import DEFAULT_TABLE_BITS, LANE_BYTES, Geometry
 from nncodec.codec import Codec, decompress_stream
@@ -24,6 +24,7 @@ from nncodec.container import Kind
 from nncodec.engine.native import NativeContexts
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lanes import Engine, no_progress
+from nncodec.limits import Limits
 
 RANDOM = np.random.default_rng(0).bytes(1_000_000)
 
@@ -40,7 +41,7 @@ def round_trip(data: bytes, codec: Codec | None = None) -> nncodec.api.ArchiveIn
 def small_blocks(size: int = 1 << 24, prefix: int = 1024) -> Iterator[None]:
     """Sizes at which little data meets every path."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (blocks, codec, container, frames):
+        for module in (blocks, codec, frames, header):
             patch.setattr(module, "BLOCK_SIZE", size)
         patch.setattr(blocks, "PREFIX_BYTES", prefix)
         yield
@@ -142,7 +143,7 @@ def test_lanes_behind_a_prefix(size: int, kind: Kind) -> None:
     table_bits = DEFAULT_TABLE_BITS if kind == Kind.MIXED else 0
     with small_blocks(prefix=16):
         archive = tiny_codec(table_bits, 32).compress(np.frombuffer(TEXT[:size], dtype=np.uint8))
-        row = container.read_frames(io.BytesIO(archive))[0].blocks[0]
+        row = parsing.read_frames(io.BytesIO(archive))[0].blocks[0]
         assert row.kind == kind
         assert row.geometry == blocks.lane_geometry(size, 64, table_bits, 32)
         assert (row.geometry.lanes > 1) == (size >= 64)
@@ -166,7 +167,7 @@ def test_dense_data_goes_to_the_context_models() -> None:
     with small_blocks(size=40_000):
         archive = nncodec.compress(data, model="tiny")
         info = nncodec.info(archive)
-        kinds = [row.kind for row in container.read_frames(io.BytesIO(archive))[0].blocks]
+        kinds = [row.kind for row in parsing.read_frames(io.BytesIO(archive))[0].blocks]
         assert kinds == [Kind.MIXED, Kind.STORED, Kind.CONTEXTS, Kind.CONSTANT, Kind.STORED]
         assert info.blocks == {"mixed": 1, "stored": 2, "contexts": 1, "constant": 1}
         assert len(info.models) == 1
@@ -301,7 +302,7 @@ def test_max_output_size_refuses_before_decoding() -> None:
         raise AssertionError("an engine was asked for")
 
     with pytest.raises(nncodec.NNCodecError, match="max_output_size"):
-        decompress_stream(io.BytesIO(archive), io.BytesIO(), never, max_output_size=49)
+        decompress_stream(io.BytesIO(archive), io.BytesIO(), never, limits=Limits(49))
 
 
 @pytest.mark.corpora

@@ -16,7 +16,8 @@ from tensor_values import trellis_indices as trellis
 
 import nncodec
 from nncodec._core import PayloadError
-from nncodec.container import Kind, read_frames
+from nncodec.container import Kind
+from nncodec.parsing import read_frames
 from nncodec.tensors import model
 from nncodec.tensors.block_fields import BLOCKS
 from nncodec.tensors.chunks import plan

@@ -16,8 +16,9 @@ from tensor_values import as_dtype, blocks, both_ways, normal
 
 import nncodec
 from nncodec._core import PayloadError
-from nncodec.container import Kind, read_frames
+from nncodec.container import Kind
 from nncodec.errors import CorruptDataError, NNCodecError
+from nncodec.parsing import read_frames
 from nncodec.tensors import chunks, model
 from nncodec.tensors.chunks import CHUNK_BYTES, Part, plan
 from nncodec.tensors.coder import decode_tensors, encode_tensors

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 import nncodec
 from nncodec import _core, api, codec
 from nncodec.blocks import Bytes
-from nncodec.container import Block, Frame, Kind, read_frames
+from nncodec.container import Block, Frame, Kind
 from nncodec.density import Density
 from nncodec.errors import CorruptDataError
+from nncodec.parsing import read_frames
 from nncodec.transforms import ESCAPES, Transform, apply, candidates, undo, x86_sample
 
 LOWER, UPPER, X86 = Transform.ESCAPES_LOWER, Transform.ESCAPES_UPPER, Transform.X86

@@ -21,7 +21,7 @@ from nncodec.causal import coding
 from nncodec.causal.coding import TokenGeometry
 from nncodec.causal.environment import Environment
 from nncodec.causal.folder import CausalFolder
-from nncodec.causal.memory import lanes_that_fit
+from nncodec.causal.memory import lane_bytes, lanes_that_fit
 from nncodec.causal.payload import Payload, most_side
 from nncodec.causal.predictor import CausalModel, Settings, describe
 from nncodec.causal.tokenize import Tokens, load_tokenizer, no_text, tokenize, untokenize
@@ -59,6 +59,11 @@ class TokenCoder:
     def __init__(self, model: CausalModel) -> None:
         self.model = model
         self.widths = np.array([len(token or b"") for token in model.table.bytes_of], np.int64)
+
+    @property
+    def state_bytes(self) -> int:
+        """What decoding keeps of each lane, its context full; an estimate, as torch decides."""
+        return lane_bytes(self.model)
 
     def within(self, environment: bytes) -> TokenCoder:
         """Itself, if that is its own. Raises EnvironmentMismatchError."""

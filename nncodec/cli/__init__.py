@@ -31,6 +31,10 @@ TAKE_A_VALUE = (
     "--context",
     "--dtype",
     "--device",
+    "--range",
+    "--block-size",
+    "--max-output",
+    "--memory",
 )
 
 

@@ -16,6 +16,7 @@ from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
     AnyEnvironment,
     BaseFile,
+    BlockSize,
     Context,
     Device,
     Dtype,
@@ -24,17 +25,22 @@ from nncodec.cli.options import (
     Keep,
     Lanes,
     Level,
+    MaxOutput,
+    Memory,
     Model,
     NoVerify,
     OtherModel,
     Output,
     Quiet,
+    Range,
     Remove,
     Stdout,
     Threads,
     Verbose,
 )
+from nncodec.cli.sizes import parse_range, parse_size
 from nncodec.levels import DEFAULT_LEVEL
+from nncodec.limits import Limits
 
 app = typer.Typer(
     add_completion=False,
@@ -59,6 +65,10 @@ def to_stdout(name: str, output: str | None, stdout: bool) -> bool:
     return stdout or output == files.STDIO or (name == files.STDIO and output is None)
 
 
+def limits_of(max_output: str | None, memory: str | None) -> Limits:
+    return Limits(parse_size(max_output, "--max-output"), parse_size(memory, "--memory"))
+
+
 @app.command()
 def compress(
     inputs: Files = None,
@@ -76,6 +86,7 @@ def compress(
     dtype: Dtype = None,
     device: Device = None,
     no_verify: NoVerify = False,
+    block_size: BlockSize = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
     decode: Annotated[bool, typer.Option("-d", "--decompress", hidden=True)] = False,
@@ -88,6 +99,7 @@ def compress(
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
     options = CausalOptions(dtype, device, lanes, context, verify=not no_verify)
+    blocks = parse_size(block_size, "--block-size")
 
     def work(name: str) -> None:
         from nncodec.cli import commands
@@ -99,7 +111,7 @@ def compress(
             target = Path(output) if output else files.compressed_name(name, force)
         old = commands.open_base(base)
         notify = commands.no_note if quiet else commands.print_note
-        encode = commands.encoder(level, model, threads or None, old, options, notify)
+        encode = commands.encoder(level, model, threads or None, old, options, notify, blocks)
         total = commands.file_size(name)
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
@@ -127,22 +139,37 @@ def decompress(
     base: BaseFile = None,
     threads: Threads = 0,
     any_environment: AnyEnvironment = False,
+    span: Range = None,
+    max_output: MaxOutput = None,
+    memory: Memory = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
     """Give back the files that FILE.nnc were made from."""
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
+    limits = limits_of(max_output, memory)
+    begin, end = parse_range(span)
+    if span and rm:
+        raise typer.BadParameter("--rm would remove what --range leaves out")
 
     def work(name: str) -> None:
         from nncodec.cli import commands
 
         target = None
-        if not to_stdout(name, output, stdout):
+        if not to_stdout(name, output, stdout or (span is not None and output is None)):
             target = Path(output) if output else files.decompressed_name(name)
-        total = commands.archive_total(name)
         options = CausalOptions(any_environment=any_environment)
-        decode = commands.decoder(model, threads or None, commands.open_base(base), options)
+        common = (model, threads or None, commands.open_base(base), options, limits)
+        if span:
+            part = commands.RangeDecoder(begin, end, *common)
+            _, size = commands.transform(name, target, None, force, bool(quiet), part)
+            if verbose:
+                counts = f"decoded {part.decoded} of {part.blocks} blocks"
+                print(f"{name}: {size} bytes, {counts}", file=sys.stderr)
+            return
+        total = commands.archive_total(name)
+        decode = commands.decoder(*common)
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
@@ -159,17 +186,21 @@ def test(
     base: BaseFile = None,
     threads: Threads = 0,
     any_environment: AnyEnvironment = False,
+    max_output: MaxOutput = None,
+    memory: Memory = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
     """Decode archives without writing anything; errors are reported as for decompress."""
+    limits = limits_of(max_output, memory)
 
     def work(name: str) -> None:
         from nncodec.cli import commands
 
         old = commands.open_base(base)
         options = CausalOptions(any_environment=any_environment)
-        packed, size = commands.verify(name, model, threads or None, bool(quiet), old, options)
+        common = (bool(quiet), old, options, limits)
+        packed, size = commands.verify(name, model, threads or None, *common)
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)

@@ -12,9 +12,9 @@ from nncodec import modelstore
 from nncodec.cli import files
 from nncodec.cli.commands import Row, show_table
 from nncodec.cli.progress import progress_bar
-from nncodec.codec import read_up_to
 from nncodec.engine import roofline
 from nncodec.engine.native import NativeEngine
+from nncodec.parsing import read_up_to
 
 
 def measure_engine(
@@ -25,7 +25,7 @@ def measure_engine(
         shown, data = roofline.sample_text(size)
     else:
         with files.open_input(name) as source:
-            shown, data = name, read_up_to(source, size)
+            shown, data = name, bytes(read_up_to(source, size))
         if not data:
             raise files.FileError("is empty; give a file with data to code")
     model = model or modelstore.DEFAULT_MODEL

@@ -14,10 +14,12 @@ from nncodec import api
 from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.cli import files
 from nncodec.cli.progress import progress_bar
-from nncodec.codec import decompress_stream
+from nncodec.codec import FindCoder, decompress_stream
 from nncodec.engine.native import available_isas, choose_isa, usable_cores
 from nncodec.lanes import Coder, Progress
+from nncodec.limits import NO_LIMITS, Limits
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.reader import ArchiveReader
 from nncodec.tensors.base import Base
 
 Sizes = tuple[int, int]  # bytes in, bytes out
@@ -67,9 +69,10 @@ def encoder(
     base: Base | None = None,
     options: CausalOptions = DEFAULT,
     notify: Callable[[str], object] = api.print_nothing,
+    block_size: int | None = None,
 ) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
-        codec = api.load_codec(level, model, threads, options, notify)
+        codec = api.load_codec(level, model, threads, options, notify).with_block_size(block_size)
         return codec.compress_stream(source, sink, progress, base)
 
     return work
@@ -82,22 +85,70 @@ def print_note(text: str) -> None:
     print(f"nncodec: {text}", file=sys.stderr, flush=True)
 
 
+def finder(model: str | None, threads: int | None, options: CausalOptions) -> FindCoder:
+    """The installed model that an archive names, or ``model`` if it is that."""
+
+    def find(model_id: bytes | None) -> Coder:
+        return api.load_coder(model_id, threads, model, options)
+
+    return find
+
+
 def decoder(
     model: str | None,
     threads: int | None,
     base: Base | None = None,
     options: CausalOptions = DEFAULT,
+    limits: Limits = NO_LIMITS,
 ) -> Work:
-    """Decodes with the installed model that an archive names, or with ``model`` if it is that."""
-
-    def find(model_id: bytes | None) -> Coder:
-        return api.load_coder(model_id, threads, model, options)
+    find = finder(model, threads, options)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         cores = threads or usable_cores()
-        return decompress_stream(source, sink, find, progress, threads=cores, base=base)
+        return decompress_stream(source, sink, find, progress, limits, threads=cores, base=base)
 
     return work
+
+
+class RangeDecoder:
+    """Decodes bytes ``begin`` to ``end`` of an archive that can be seeked, and counts its blocks.
+
+    What is beyond its end is not there. The limit of output is that of the range.
+    """
+
+    def __init__(
+        self,
+        begin: int,
+        end: int | None,
+        model: str | None,
+        threads: int | None,
+        base: Base | None = None,
+        options: CausalOptions = DEFAULT,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
+        self.begin, self.end, self.base, self.limits = begin, end, base, limits
+        self.find = finder(model, threads, options)
+        self.decoded = self.blocks = 0
+
+    def __call__(self, source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
+        if not source.seekable():
+            raise files.FileError(
+                "--range needs a file, not a pipe: save the archive to one, "
+                "or decompress all of it and cut (head, tail)"
+            )
+        begin_of_archive = source.tell()
+        memory = Limits(max_memory=self.limits.max_memory)
+        reader = ArchiveReader(source, self.find, base=self.base, limits=memory)
+        packed = source.tell() - begin_of_archive
+        end = reader.size if self.end is None else min(self.end, reader.size)
+        self.blocks, written = len(reader.index), 0
+        self.limits.check_output(max(0, end - self.begin))
+        for piece in reader.pieces(self.begin, end):
+            sink.write(piece)
+            progress(len(piece))
+            written += len(piece)
+        self.decoded = reader.blocks_decoded
+        return packed, written
 
 
 def file_size(name: str) -> int | None:
@@ -121,6 +172,7 @@ def verify(
     quiet: bool,
     base: Base | None = None,
     options: CausalOptions = DEFAULT,
+    limits: Limits = NO_LIMITS,
 ) -> Sizes:
     """Decode an archive into nothing; every block's checksum is compared on the way."""
     with (
@@ -128,7 +180,7 @@ def verify(
         progress_bar(name, archive_total(name), quiet) as progress,
         open(os.devnull, "wb") as nothing,
     ):
-        return decoder(model, threads, base, options)(source, nothing, progress)
+        return decoder(model, threads, base, options, limits)(source, nothing, progress)
 
 
 def engine_info(threads: int | None) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -14,6 +13,7 @@ import typer
 from nncodec.cli import files
 from nncodec.cli.common import AsJson, each
 from nncodec.cli.options import BaseFile, Level, Model, Quiet, Threads
+from nncodec.cli.sizes import parse_range
 from nncodec.levels import DEFAULT_LEVEL
 
 ON_TERMINAL = 2000  # bytes, unless --range asks for others
@@ -40,7 +40,7 @@ def explain(
     quiet: Quiet = 0,
 ) -> None:
     """Show what each byte of a file costs, and what network and context models said of it."""
-    begin, end = read_range(span)
+    begin, end = parse_range(span)
     if page in ("", files.STDIO):
         raise typer.BadParameter("--html takes the name of a file to write")
     if not (span or page or as_json):
@@ -78,19 +78,6 @@ def explain(
             terminal.show(shown, facts, summary=not quiet)
 
     each([file], work)
-
-
-def read_range(span: str | None) -> tuple[int, int | None]:
-    """``A:B``, ``A:`` or ``:B``. Raises typer.BadParameter for anything else."""
-    if span is None:
-        return 0, None
-    match = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", span)
-    if not match:
-        raise typer.BadParameter(f"--range takes A:B, two positions in bytes, not {span!r}")
-    begin, end = int(match[1] or 0), int(match[2]) if match[2] else None
-    if end is not None and begin > end:
-        raise typer.BadParameter(f"--range {span} ends before it begins")
-    return begin, end
 
 
 def shown_name(name: str) -> str:

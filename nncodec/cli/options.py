@@ -54,6 +54,30 @@ Device = Annotated[Optional[str], typer.Option(help="The same: cpu or cuda.")]
 NoVerify = Annotated[
     bool, typer.Option("--no-verify", help="The same: do not decode what was coded, to be sure.")
 ]
+BlockSize = Annotated[
+    Optional[str],
+    typer.Option(
+        "--block-size",
+        metavar="SIZE",
+        help="1K to 16M (the default): smaller for finer --range, at a cost in size.",
+    ),
+]
+Range = Annotated[
+    Optional[str],
+    typer.Option(
+        "--range",
+        metavar="A:B",
+        help="Only the bytes from A on, before B, to standard output: of 5M:6M little is decoded.",
+    ),
+]
+MaxOutput = Annotated[
+    Optional[str],
+    typer.Option("--max-output", metavar="SIZE", help="Refuse archives that decode to more bytes."),
+]
+Memory = Annotated[
+    Optional[str],
+    typer.Option("--memory", metavar="SIZE", help="Refuse blocks that take more to decode."),
+]
 AnyEnvironment = Annotated[
     bool,
     typer.Option("--any-environment", help="Try although float arithmetic was another's."),

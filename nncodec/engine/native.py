@@ -53,6 +53,7 @@ class NativeEngine(Engine):
     """A model's weights, packed for this machine's instruction set. ``start()`` gives a state."""
 
     def __init__(self, model: EngineModel, threads: int | None = None, isa: str = "") -> None:
+        self.config = model.config
         shape = asdict(model.config)
         config = {k: list(v) if isinstance(v, tuple) else v for k, v in shape.items()}
         cos, sin = rope_table(model.config.rope_period)
@@ -67,6 +68,12 @@ class NativeEngine(Engine):
     @property
     def isa(self) -> str:
         return self.core.isa
+
+    @property
+    def state_bytes(self) -> int:
+        """Of keys and values that decoding keeps of each lane: Cache of ``csrc/model.h``."""
+        slots = self.config.n_kv_heads * sum(-(-w // 16) * 16 for w in self.config.windows)
+        return slots * (2 * (-(-self.config.head_dim // 16) * 16) + 8)
 
     def start(self) -> NativeState:
         return NativeState(self)

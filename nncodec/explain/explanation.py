@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from nncodec.blocks import Bytes
 from nncodec.codec import Codec, mapped
-from nncodec.container import WITH_ITEMS, Block, Kind, read_frames
+from nncodec.container import WITH_ITEMS, Block, Kind
 from nncodec.errors import NNCodecError
 from nncodec.explain.tracing import TracingCodec
 from nncodec.lanes import Progress, no_progress
+from nncodec.parsing import read_frames
 from nncodec.tensors.base import Base
 from nncodec.trace import CANDIDATES, COST_ONE
 from nncodec.transforms import ESCAPE_BYTES, ESCAPES, Transform, apply

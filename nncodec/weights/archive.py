@@ -6,65 +6,24 @@ decoded; those that were are kept, within a bound, the ones that were not used f
 
 from __future__ import annotations
 
-import io
 import threading
-from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
 from nncodec.codec import decode_block, within
-from nncodec.container import WITH_MODEL, Block, Kind, each_frame, read_exactly
+from nncodec.container import WITH_MODEL, Kind
 from nncodec.engine.native import usable_cores
-from nncodec.errors import NNCodecError, TruncatedError
+from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder, no_progress
 from nncodec.memory import Payload
-from nncodec.tensors.base import Base, check_base
+from nncodec.parsing import read_exactly
+from nncodec.reader import BlockIndex, Row
+from nncodec.tensors.base import Base
 
 CACHE_BYTES = 1 << 28
 _engines = threading.Lock()  # an engine codes one block at a time, with threads of its own
-
-
-@dataclass(frozen=True)
-class Row:
-    """A block, where its bytes lie in what the archive holds, and its payload in the archive."""
-
-    block: Block
-    model_id: bytes | None
-    begin: int
-    payload_at: int
-    environment: bytes | None = None
-
-    @property
-    def end(self) -> int:
-        return self.begin + self.block.size
-
-
-def read_rows(source: BinaryIO, base: Base | None = None) -> Iterator[Row]:
-    """All blocks of a seekable archive from where it stands; payloads are stepped over.
-
-    Raises CorruptDataError, TruncatedError, UnsupportedVersionError; BaseFileError if deltas have
-    another base.
-    """
-    start = source.tell()
-    size = source.seek(0, io.SEEK_END)
-    source.seek(start)
-    begin = 0
-    for frame in each_frame(source):
-        if frame.base_id:
-            check_base(frame.base_id, base)
-        at = source.tell()
-        for block in frame.blocks:
-            yield Row(block, frame.model_id, begin, at, frame.environment)
-            begin, at = begin + block.size, at + block.payload_size
-        if at > size:
-            raise TruncatedError(
-                f"archive ends in the middle of a payload, {at - size} bytes short"
-            )
-        source.seek(at)
 
 
 def coder_of(row: Row, threads: int | None) -> Coder | None:
@@ -94,15 +53,14 @@ class ArchiveView:
         self.source, self.cache_bytes, self.base = source, cache_bytes, base
         self.threads = threads or usable_cores()
         self.ahead = 0  # blocks that an index has begun besides those it needs
-        self.rows = list(read_rows(source, base))
-        self.begins = [row.begin for row in self.rows]
+        self.rows = BlockIndex(source, base)
         self.decoded_blocks = self.decoded_bytes = 0
         self._pool = ThreadPoolExecutor(self.threads)
         self._lock = threading.Lock()  # of what follows, the source and the counts
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
 
     def __len__(self) -> int:
-        return self.rows[-1].end if self.rows else 0
+        return self.rows.size
 
     def __getitem__(self, at: int | slice, /) -> Any:
         """An int or bytes, as ``layout.Data`` has it.
@@ -119,16 +77,10 @@ class ArchiveView:
             raise ValueError("bytes of an archive are read one after the other: no steps")
         return bytes(self.read(begin, end, self.ahead))
 
-    def overlapping(self, begin: int, end: int) -> range:
-        """Numbers of the blocks that hold any of the bytes ``begin`` to ``end``."""
-        if begin >= end:
-            return range(0)
-        return range(bisect_right(self.begins, begin) - 1, bisect_right(self.begins, end - 1))
-
     def read(self, begin: int, end: int, ahead: int = 0) -> bytearray:
         """Bytes ``begin`` to ``end``, both inside. ``ahead`` more blocks are begun, for later."""
         out = bytearray()  # grows with what was decoded, not with what a header promises
-        needed = self.overlapping(begin, end)
+        needed = self.rows.overlapping(begin, end)
         last = min(needed.stop + ahead, len(self.rows))
         for number in needed:
             window = range(number, min(number + self.threads, last))
@@ -169,13 +121,13 @@ class ArchiveView:
     def _forget(self, wanted: range) -> None:
         """Let blocks go that are too many; not the next ones, or one that is being decoded."""
         with self._lock:
-            kept = sum(self.rows[n].block.size for n in self._blocks)
+            kept = sum(self.rows.size_of(n) for n in self._blocks)
             for number, future in list(self._blocks.items()):
                 if kept <= self.cache_bytes:
                     break
                 if future.done() and number not in wanted:
                     del self._blocks[number]
-                    kept -= self.rows[number].block.size
+                    kept -= self.rows.size_of(number)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -67,7 +67,7 @@ def costs(file: WeightsFile) -> list[Cost]:
 
 def _pieces(view: ArchiveView, entry: Entry) -> list[Piece]:
     pieces = []
-    for number in view.overlapping(entry.begin, entry.end):
+    for number in view.rows.overlapping(entry.begin, entry.end):
         row = view.rows[number]
         held = min(row.end, entry.end) - max(row.begin, entry.begin)
         block = row.block

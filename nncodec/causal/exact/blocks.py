@@ -37,6 +37,11 @@ class ExactTokens:
         self.table = token_table(model)
         self.widths = np.array([len(token or b"") for token in self.table.bytes_of], np.int64)
 
+    @property
+    def state_bytes(self) -> int:
+        """Keys and values that decoding keeps of each lane, its context full."""
+        return self.model.config.cache_bytes
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Raises InvalidModelError if there is none, MissingPackageError."""
