@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -198,6 +199,7 @@ class Codec:
         """
         total = written = 0
         whole = mapped(source)
+        before = os.fstat(source.fileno()) if whole is not None else None
         spans = find_spans(memoryview(whole)) if whole is not None else []
         if base is not None or spans:
             data = np.frombuffer(source.read() if whole is None else whole, dtype=np.uint8)
@@ -205,6 +207,8 @@ class Codec:
             for piece in chain(self.encode_parts(data, parts, progress, base)):
                 sink.write(piece)
                 written += len(piece)
+            if before is not None:
+                check_unchanged(before, os.fstat(source.fileno()))
             return len(data), written
         ahead, more = b"", True  # a byte tells whether there are more
         while more:
@@ -300,6 +304,12 @@ class Codec:
         assert self.contexts
         geometry = lane_geometry(len(sample), 1, self.table_bits)
         return len(self.contexts.encode(sample, geometry, no_progress))
+
+
+def check_unchanged(before: os.stat_result, after: os.stat_result) -> None:
+    """Of a file that was coded where it lies. Raises NNCodecError if it was written to."""
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise NNCodecError("changed while it was read; compress it when nothing writes to it")
 
 
 def mapped(source: BinaryIO) -> mmap.mmap | None:

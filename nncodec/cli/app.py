@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -101,14 +100,14 @@ def compress(
         notify = commands.no_note if quiet else commands.print_note
         encode = commands.encoder(level, model, threads or None, old, options, notify)
         total = commands.file_size(name)
+        original = files.Original(name) if rm and not keep and total is not None else None
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
             return
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
-        if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), model, threads or None, bool(quiet), old)
-            os.unlink(name)
+        if original and target.is_file():
+            commands.remove_verified(original, target, model, threads or None, bool(quiet), old)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
 
@@ -141,13 +140,14 @@ def decompress(
         if not to_stdout(name, output, stdout):
             target = Path(output) if output else files.decompressed_name(name)
         total = commands.archive_total(name)
+        original = files.Original(name) if rm and not keep and total is not None else None
         options = CausalOptions(any_environment=any_environment)
         decode = commands.decoder(model, threads or None, commands.open_base(base), options)
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
-        if rm and not keep and name != files.STDIO and target is not None and target.is_file():
-            os.unlink(name)
+        if original and target is not None and target.is_file():
+            original.remove()
 
     each(names, work)
 
