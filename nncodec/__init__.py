@@ -24,6 +24,7 @@ register_with_transformers()
 
 if TYPE_CHECKING:
     from nncodec import weights
+    from nncodec.recovery import Recovery, recover
 
 from nncodec.api import compress, decompress, info  # noqa: E402  (the checks come first)
 
@@ -34,18 +35,22 @@ __all__ = [
     "InvalidModelError",
     "ModelNotFoundError",
     "NNCodecError",
+    "Recovery",
     "TruncatedError",
     "UnsupportedVersionError",
     "__version__",
     "compress",
     "decompress",
     "info",
+    "recover",
     "weights",
 ]
 
 
 def __getattr__(name: str) -> object:
-    """``nncodec.weights``, imported when it is first used."""
+    """``weights``, ``recover`` and ``Recovery``, imported when they are first used."""
     if name == "weights":
         return importlib.import_module("nncodec.weights")
+    if name in ("Recovery", "recover"):
+        return getattr(importlib.import_module("nncodec.recovery"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

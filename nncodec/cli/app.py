@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.causal.options import CausalOptions
-from nncodec.cli import bench, explain, files, models, sweep, training, weights
+from nncodec.cli import bench, explain, files, models, recover, sweep, training, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
     AnyEnvironment,
@@ -216,6 +216,7 @@ def info(
 
 app.command()(bench.bench)
 app.command()(explain.explain)
+app.command()(recover.recover)
 app.command()(training.train)
 app.command()(training.export)
 
