@@ -59,9 +59,9 @@ LEAST_ROW, MOST_ROW = 10, 32  # bytes of a row that cannot be read, but may be s
 MOST_ROWS = 1 << 12  # behind such a row, at most
 READ_AGAIN, A_MAGIC = 8, 1 << 12  # bytes that count as read: times the file's, for every magic
 # Headers in which a wrong byte is looked for: by the checksum alone where the length is known, and
-# else by parsing; and how many trials there are in all.
+# else by parsing; how many trials there are in all, and bytes that are parsed for them.
 HASHED_BYTES, PARSED_BYTES = 1 << 11, 192
-HASH_TRIALS, PARSE_TRIALS = 1 << 21, 1 << 17
+HASH_TRIALS, PARSED_IN_ALL = 1 << 21, 1 << 22
 CHECKSUM_BYTES = 4
 START = re.compile(
     re.escape(MAGIC)
@@ -127,7 +127,7 @@ class Finder:
     def __init__(self, source: BinaryIO) -> None:
         self.source, self.size = source, source.seek(0, io.SEEK_END)
         self.left = 0  # header bytes still to be read
-        self.hash_trials, self.parse_trials = HASH_TRIALS, PARSE_TRIALS
+        self.hash_trials, self.to_parse = HASH_TRIALS, PARSED_IN_ALL
         self.repairs: dict[int, Header | None] = {}
         self.known: tuple[int, Header | None] = (-1, None)  # the header that was read last
         self.intact: tuple[int, bool] = (-1, False)  # the stored block that was checked last
@@ -283,7 +283,7 @@ class Finder:
     def repaired(self, at: int) -> Header | None:
         """The header that it was if one byte of it is wrong."""
         if at not in self.repairs:
-            if self.hash_trials <= 0 or self.parse_trials <= 0 or self.left <= 0:
+            if self.hash_trials <= 0 or self.to_parse <= 0 or self.left <= 0:
                 return None
             self.repairs[at] = self.find_wrong_byte(self.read(at, WINDOW))
         return self.repairs[at]
@@ -329,10 +329,9 @@ class Finder:
     def find_by_parsing(self, data: bytes, places: list[int]) -> Header | None:
         """For bytes that decide how long a header is, at one of ``places``."""
         for at in places:
-            if self.parse_trials <= 0:
-                return None
-            self.parse_trials -= 256
             for value in range(256):
+                if self.to_parse <= 0:
+                    return None
                 if value != data[at] and (found := self.try_parse(data, at, bytes((value,)))):
                     return found
         return None
@@ -344,6 +343,7 @@ class Finder:
         except TruncatedError:
             return None
         finally:
+            self.to_parse -= left - self.left
             self.left = left  # trials have a bound of their own
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nncodec.cli.lines import program
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file, make_readable
 
@@ -95,7 +96,9 @@ def check_overwrite(source: str, target: Path, force: bool) -> bool:
     if force or (target.exists() and not target.is_file()):
         return True
     if sys.stdin.isatty() and sys.stderr.isatty() and source != STDIO:
-        print(f"nncodec: {target} exists; overwrite (y/n)? ", end="", file=sys.stderr, flush=True)
+        print(
+            f"{program()}: {target} exists; overwrite (y/n)? ", end="", file=sys.stderr, flush=True
+        )
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return True
     raise FileError(f"{target} already exists; use -f to overwrite")

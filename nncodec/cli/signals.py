@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
+from nncodec.cli.lines import name_program
+
 GRACE = 0.5  # seconds from a signal until the process ends without unwinding
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # The commands that may be left at once: all that they would still do is remove temporary files.
@@ -30,6 +32,7 @@ received: list[int] = []  # the first signal, for the end
 
 def run(program: str, command: Sequence[str], work: Callable[[], None]) -> None:
     """Do ``work`` of a ``command``, which may be none; an error of standard output is one line."""
+    name_program(program)
     open_missing_streams()
     if heed_signals() and (not command or command[0] in AT_ONCE):
         watch()
