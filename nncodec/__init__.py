@@ -26,6 +26,7 @@ register_with_transformers()
 if TYPE_CHECKING:
     from nncodec import weights
     from nncodec.fileobject import NNCodecFile, open
+    from nncodec.recovery import Recovery, recover
     from nncodec.streaming import Compressor, Decompressor
 
 from nncodec.api import compress, decompress, info  # noqa: E402  (the checks come first)
@@ -41,6 +42,7 @@ __all__ = [
     "ModelNotFoundError",
     "NNCodecError",
     "NNCodecFile",
+    "Recovery",
     "TruncatedError",
     "UnsupportedVersionError",
     "__version__",
@@ -48,6 +50,7 @@ __all__ = [
     "decompress",
     "info",
     "open",
+    "recover",
     "weights",
 ]
 
@@ -55,7 +58,9 @@ LAZY = {  # name: the module that has it, imported when it is first used
     "Compressor": "nncodec.streaming",
     "Decompressor": "nncodec.streaming",
     "NNCodecFile": "nncodec.fileobject",
+    "Recovery": "nncodec.recovery",
     "open": "nncodec.fileobject",
+    "recover": "nncodec.recovery",
 }
 
 

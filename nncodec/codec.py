@@ -12,6 +12,7 @@ one and ``lanes`` wire them. ``container`` names transforms and geometries, no m
 from __future__ import annotations
 
 import mmap
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -239,12 +240,15 @@ class Codec:
         """
         total = written = 0
         whole = mapped(source)
+        before = os.fstat(source.fileno()) if whole is not None else None
         spans = find_spans(memoryview(whole)) if whole is not None else []
         if base is not None or spans:
             data = np.frombuffer(source.read() if whole is None else whole, dtype=np.uint8)
             for piece in self.encode(data, progress, base):
                 sink.write(piece)
                 written += len(piece)
+            if before is not None:
+                check_unchanged(before, os.fstat(source.fileno()))
             return len(data), written
         encoder = StreamEncoder(self, progress)
         while piece := source.read(PIECE):
@@ -374,6 +378,12 @@ class StreamEncoder:
         data, self.held = np.frombuffer(self.held, dtype=np.uint8), bytearray()
         continues, self.continues = self.continues, True
         return self.codec.encode_piece(data, self.progress, continues=continues, more=more)
+
+
+def check_unchanged(before: os.stat_result, after: os.stat_result) -> None:
+    """Of a file that was coded where it lies. Raises NNCodecError if it was written to."""
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise NNCodecError("changed while it was read; compress it when nothing writes to it")
 
 
 def mapped(source: BinaryIO) -> mmap.mmap | None:

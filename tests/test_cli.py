@@ -10,11 +10,9 @@ import json
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -543,30 +541,6 @@ def test_a_reader_that_leaves_early(tmp_path: Path, unbuffered: str) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) != 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """Sent while the temporary file is there; input arrives by a pipe that never ends."""
-    target = tmp_path / "out.nnc"
-    command = [sys.executable, "-c", CLI, "compress", "-m", "tiny", "-T", "1", "-o", str(target)]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-
-    def heed_signals() -> None:  # a background job's shell may have had them ignored
-        signal.signal(number, signal.SIG_DFL)
-
-    with subprocess.Popen(command, preexec_fn=heed_signals, **pipes) as process:
-        for _ in range(600):
-            if names(tmp_path) or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        assert len(names(tmp_path)) == 1
-        assert names(tmp_path)[0].endswith(".part")
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert names(tmp_path) == []
-    assert b"Traceback" not in err
 
 
 def test_a_model_outside_the_search_path(

@@ -1,14 +1,12 @@
-"""The command line: ``main`` turns errors and signals into one line and an exit code."""
+"""The command line: ``main``, and the arguments that click does not know."""
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import signal
 import sys
-from types import FrameType
 from typing import TYPE_CHECKING
+
+from nncodec.cli import signals
 
 if TYPE_CHECKING:
     import typer
@@ -39,30 +37,19 @@ TAKE_A_VALUE = (
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
-            signal.signal(number, _terminate)
-    _open_missing_streams()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no valid text
-    try:
-        from nncodec.cli.app import app
+    """Entry point. Exit codes: 0 done, 1 an error, 2 wrong usage; a signal ends it as signals do
+    (shells see 128 and the signal's number)."""
+    signals.run("nncodec", sys.argv[1:2], _main)
 
-        arguments = sys.argv[1:]
-        if arguments[:1] and arguments[0] not in WITHOUT_LEVELS:
-            arguments = level_options(arguments)
-        keep_only(app, arguments[:1])
-        app(arguments, prog_name="nncodec")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; keep Python from complaining again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:  # standard output itself cannot be written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(f"nncodec: (standard output): {(error.strerror or str(error)).lower()}")
+
+def _main() -> None:
+    from nncodec.cli.app import app
+
+    arguments = sys.argv[1:]
+    if arguments[:1] and arguments[0] not in WITHOUT_LEVELS:
+        arguments = level_options(arguments)
+    keep_only(app, arguments[:1])
+    app(arguments, prog_name="nncodec")
 
 
 def keep_only(app: typer.Typer, name: list[str]) -> None:
@@ -90,15 +77,3 @@ def level_options(arguments: list[str]) -> list[str]:
         if first + rest:
             words.append(f"-{first}{rest}")
     return words + arguments[end:]
-
-
-def _open_missing_streams() -> None:
-    """Started with a closed stdin, stdout or stderr, Python has None there: use the null device."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (lives as long as we do)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM and SIGHUP unwind like ^C, so that temporary files are removed."""
-    raise KeyboardInterrupt

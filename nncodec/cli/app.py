@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.causal.options import CausalOptions
-from nncodec.cli import bench, explain, files, models, sweep, training, weights
+from nncodec.cli import bench, explain, files, models, recover, sweep, training, weights
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
     AnyEnvironment,
@@ -113,14 +112,14 @@ def compress(
         notify = commands.no_note if quiet else commands.print_note
         encode = commands.encoder(level, model, threads or None, old, options, notify, blocks)
         total = commands.file_size(name)
+        original = files.Original(name) if rm and not keep and total is not None else None
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
             return
         if not quiet:
             print(commands.summary(name, sizes, target), file=sys.stderr)
-        if rm and not keep and name != files.STDIO and target.is_file():
-            commands.verify(str(target), model, threads or None, bool(quiet), old)
-            os.unlink(name)
+        if original and target.is_file():
+            commands.remove_verified(original, target, model, threads or None, bool(quiet), old)
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
 
@@ -169,12 +168,13 @@ def decompress(
                 print(f"{name}: {size} bytes, {counts}", file=sys.stderr)
             return
         total = commands.archive_total(name)
+        original = files.Original(name) if rm and not keep and total is not None else None
         decode = commands.decoder(*common)
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
-        if rm and not keep and name != files.STDIO and target is not None and target.is_file():
-            os.unlink(name)
+        if original and target is not None and target.is_file():
+            original.remove()
 
     each(names, work)
 
@@ -247,6 +247,7 @@ def info(
 
 app.command()(bench.bench)
 app.command()(explain.explain)
+app.command()(recover.recover)
 app.command()(training.train)
 app.command()(training.export)
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import nncodec
 from nncodec import api
@@ -34,11 +34,11 @@ def transform(
     """Run ``work`` from one file into another, or into standard output for ``target`` None."""
     with files.open_input(name) as source:
         if target is not None:
-            files.check_overwrite(name, target, force)
+            replace = files.check_overwrite(name, target, force)
         with progress_bar(name, total, quiet) as progress:
             if target is None:
                 return to_stdout(source, work, progress)
-            with files.atomic_output(target, name) as sink:
+            with files.atomic_output(target, name, replace) as sink:
                 return work(source, sink, progress)
 
 
@@ -181,6 +181,33 @@ def verify(
         open(os.devnull, "wb") as nothing,
     ):
         return decoder(model, threads, base, options, limits)(source, nothing, progress)
+
+
+def remove_verified(
+    original: files.Original,
+    target: Path,
+    model: str | None,
+    threads: int | None,
+    quiet: bool,
+    base: Base | None = None,
+) -> None:
+    """Remove a file whose archive, as it lies under its name, decodes to that very file.
+
+    So it stays if it was written to meanwhile, or if another process replaced the archive. Raises
+    FileError and what decoding does.
+    """
+    name = original.name
+    with (
+        files.open_input(str(target)) as source,
+        files.open_input(name) as wanted,
+        progress_bar(str(target), archive_total(str(target)), quiet) as progress,
+    ):
+        sink = files.Comparison(wanted)
+        decoder(model, threads, base)(source, cast(BinaryIO, sink), progress)
+        sink.finish()
+        if not os.path.samestat(os.fstat(source.fileno()), os.stat(target)):
+            raise files.FileError(f"{target} was replaced by another process; it is kept")
+    original.remove()
 
 
 def engine_info(threads: int | None) -> Row:

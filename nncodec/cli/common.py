@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from nncodec.cli import files
+from nncodec.cli.lines import path_of, reason, say
 from nncodec.errors import NNCodecError
+
+__all__ = ["AsJson", "attempt", "each", "needing_torch", "path_of", "reason", "say", "show"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 
@@ -32,28 +33,6 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
         say("(standard input)" if name == files.STDIO else name, reason(error, name))
         return False
     return True
-
-
-def say(*parts: str) -> None:
-    """One line on standard error, in which nothing has power over a terminal."""
-    from nncodec.pages import visible  # only now: most runs say nothing
-
-    line = ": ".join([*parts[:-1], " ".join(parts[-1].split())])
-    print(f"nncodec: {visible(line)}", file=sys.stderr)
-
-
-def reason(error: Exception, name: str) -> str:
-    """What the system says, without its number, and of which file if it is not ``name``."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error) or type(error).__name__
-    why, path = error.strerror.lower(), path_of(error)
-    return why if path in (None, name) else f"{path}: {why}"
-
-
-def path_of(error: OSError) -> str | None:
-    """The file that an error is about, if it has a name (not a descriptor's number)."""
-    found = error.filename
-    return os.fsdecode(found) if isinstance(found, (str, bytes, os.PathLike)) else None
 
 
 def needing_torch(work: Callable[[str], None]) -> Callable[[str], None]:

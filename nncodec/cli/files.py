@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nncodec.cli.lines import program
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file, make_readable
 
@@ -82,18 +84,23 @@ def check_terminal(force: bool) -> None:
         raise FileError("refusing to write compressed data to a terminal; use -o or a pipe, or -f")
 
 
-def check_overwrite(source: str, target: Path, force: bool) -> None:
-    """Ask on a terminal, refuse elsewhere. Raises FileError if ``target`` has to stay."""
-    if not target.exists():
-        return
-    if source != STDIO and os.path.samefile(source, target):
+def check_overwrite(source: str, target: Path, force: bool) -> bool:
+    """Ask on a terminal, refuse elsewhere. Raises FileError if ``target`` has to stay.
+
+    Returns whether a file may be replaced, should one be there when the output is complete.
+    """
+    if not os.path.lexists(target):
+        return force
+    if target.exists() and source != STDIO and os.path.samefile(source, target):
         raise FileError("input and output are the same file")
-    if force or not target.is_file():
-        return
+    if force or (target.exists() and not target.is_file()):
+        return True
     if sys.stdin.isatty() and sys.stderr.isatty() and source != STDIO:
-        print(f"nncodec: {target} exists; overwrite (y/n)? ", end="", file=sys.stderr, flush=True)
+        print(
+            f"{program()}: {target} exists; overwrite (y/n)? ", end="", file=sys.stderr, flush=True
+        )
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
-            return
+            return True
     raise FileError(f"{target} already exists; use -f to overwrite")
 
 
@@ -161,18 +168,64 @@ def write_json(output: str, document: Any) -> None:
 
 
 @contextmanager
-def atomic_output(target: Path, like: str) -> Iterator[BinaryIO]:
+def atomic_output(target: Path, like: str, replace: bool = True) -> Iterator[BinaryIO]:
     """A file that appears under its name only when complete, with ``like``'s mode and times.
 
-    Everything is written to a private temporary file beside it, synced and renamed. On any
-    exception the temporary file is removed. Devices and pipes are written directly.
+    ``nncodec.files.atomic_file`` says how; devices and pipes are written directly.
     """
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
             yield device
         return
-    with atomic_file(target, lambda temporary: copy_attributes(like, temporary)) as file:
+
+    def finish(temporary: str) -> None:
+        copy_attributes(like, temporary)
+
+    with atomic_file(target, finish, replace=replace) as file:
         yield file
+
+
+class Original:
+    """A file that is to be removed when its output is safe, as it was when it was first read."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.status = name, os.stat(name)
+
+    def check(self) -> None:
+        """Raises FileError if another file has its name now, or if it was written to."""
+        now = os.stat(self.name)
+        for field in ("st_dev", "st_ino", "st_size", "st_mtime_ns"):
+            if getattr(now, field) != getattr(self.status, field):
+                raise FileError("changed while it was read; it is kept")
+
+    def remove(self) -> None:
+        """Raises what ``check`` does."""
+        self.check()
+        os.unlink(self.name)
+
+
+class Comparison(io.RawIOBase):
+    """A sink that takes nothing but the bytes of ``original``, in their order."""
+
+    def __init__(self, original: BinaryIO) -> None:
+        self.original = original
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Raises FileError."""
+        view = memoryview(data).cast("B")
+        for begin in range(0, len(view), 1 << 20):
+            piece = view[begin : begin + (1 << 20)]
+            if self.original.read(len(piece)) != piece:
+                raise FileError("differs from what its archive holds; it is kept")
+        return len(view)
+
+    def finish(self) -> None:
+        """Raises FileError if bytes are left over."""
+        if self.original.read(1):
+            raise FileError("is longer than what its archive holds; it is kept")
 
 
 def copy_attributes(source: str, target: str) -> None:
