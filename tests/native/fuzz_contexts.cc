@@ -3,6 +3,6 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   fuzz::Input in(data, size);
-  fuzz::try_block(in, nullptr, nullptr, 1500);
+  fuzz::try_block(in, nullptr, nullptr, 600);
   return 0;
 }

@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     const auto mode = static_cast<DeltaMode>(in.byte() % 4);
     items.push_back({fuzz::item(in, std::size(fuzz::kKinds), 600), mode});
     sense = sense && !fuzz::senseless([&] { total += item_bytes(items.back().tensor); });
-    if (!sense || total > fuzz::kMostBytes) return 0;
+    if (!sense || total > fuzz::kMostBytes / 4) return 0;
     ends.push_back(static_cast<std::size_t>(total));
   }
   const auto bytes = static_cast<std::size_t>(total);

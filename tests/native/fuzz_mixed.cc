@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const int way = in.byte() % 4;
   const Network network = in.byte() & 1 ? Network::kLearning : Network::kTrained;
   const std::string isas[] = {fuzz::isa(in), fuzz::isa(in)};
-  const Geometry g{in.below(600), 1 + in.byte() % 40, in.byte()};
+  const Geometry g{in.below(300), 1 + in.byte() % 40, in.byte()};
   const int bits = 9 + in.byte() % 4;
   std::vector<std::vector<int32_t>> kinds;
   for (int n = 1 + in.byte() % 3; n > 0; --n) kinds.push_back(fuzz::counts(in));

@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     items.push_back(fuzz::item(in, std::size(fuzz::kKinds), 600));
     sense = sense && !fuzz::senseless([&] { total += item_bytes(items.back()); });
   }
-  if (sense && total > fuzz::kMostBytes) return 0;
+  if (sense && total > fuzz::kMostBytes / 4) return 0;
   const auto bytes = static_cast<std::size_t>(sense ? total : 0);
   Bytes payload, whole, chunk;
   if (way == 0) {
