@@ -1,4 +1,4 @@
-"""Archives whose checksums are right, whatever else is wrong: past the checks, to what they guard."""
+"""Archives whose checksums are right, whatever else is wrong: past them, to what they guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives that name a model: a byte Transformer of random weights, and an exact one over tokens."""
+"""Archives that name a model: a byte Transformer of random weights, and an exact one of tokens."""
 
 from __future__ import annotations
 
@@ -70,9 +70,8 @@ def archive_of(data: bytes, lanes: int, table_bits: int) -> bytes:
     geometry = Geometry(min(lanes, max(1, len(data) // 2)), min(5, len(data) // 2), table_bits)
     payload = engine.encode(array, geometry, no_progress)
     if len(payload) > len(data) or not data:
-        return Codec(engine, byte_model().model_id, lanes, table_bits, NativeContexts()).compress(
-            array
-        )
+        codec = Codec(engine, byte_model().model_id, lanes, table_bits, NativeContexts())
+        return codec.compress(array)
     kind = Kind.MIXED if table_bits else Kind.CODED
     row = Block(kind, len(data), len(payload), xxh64(array), geometry)
     return Frame(len(data), len(data), (row,), byte_model().model_id).pack() + payload

@@ -18,7 +18,6 @@ from forged import check
 
 from nncodec.codec import Codec
 from nncodec.engine.native import NativeContexts
-from nncodec.errors import ContainerFormatError
 from nncodec.tensors import chunks
 from nncodec.tensors.spans import find_spans, read_container
 from nncodec.weights.index import read_index
@@ -85,11 +84,7 @@ def check_spans(file: bytes) -> None:
         assert span.rows * span.cols == span.elements > 0
         end = span.end
     assert len({span.name for span in spans}) == len(spans)
-    try:
-        assert read_container(memoryview(file)) == spans
-    except ContainerFormatError as error:
-        assert "\n" not in str(error)
-        assert not spans
+    assert (attempt(lambda: read_container(memoryview(file))) or []) == spans
 
 
 def seeds() -> list[bytes]:

@@ -1,6 +1,7 @@
 """Runs a target with atheris: ``python run.py container CORPUS -max_total_time=3600``.
 
-nncodec and the targets are instrumented; the targets know nothing of the fuzzer, so that tests call them, too.
+nncodec and the targets are instrumented; these know nothing of the fuzzer, so that tests call
+them, too.
 """
 
 from __future__ import annotations
