@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path

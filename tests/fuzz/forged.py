@@ -125,7 +125,9 @@ def header_size(archive: bytes) -> int:
     return read_frames(io.BytesIO(archive))[0].header_size
 
 
-def decode(archive: bytes, coders: dict[bytes, Coder] | None = None) -> bytes:
+def decode(
+    archive: bytes, coders: dict[bytes, Coder] | None = None, most: int | None = MOST_OUTPUT
+) -> bytes:
     def find(model_id: bytes | None) -> Coder:
         if model_id is None:
             return NativeContexts()
@@ -134,7 +136,7 @@ def decode(archive: bytes, coders: dict[bytes, Coder] | None = None) -> bytes:
         return (coders or {})[model_id]
 
     sink = io.BytesIO()
-    decompress_stream(View(memoryview(archive)), sink, find, max_output_size=MOST_OUTPUT, base=BASE)
+    decompress_stream(View(memoryview(archive)), sink, find, max_output_size=most, base=BASE)
     return sink.getvalue()
 
 

@@ -19,6 +19,7 @@ from nncodec.tensors.delta_coder import encode_deltas
 from nncodec.tensors.delta_items import DeltaItem, Mode
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import Item
+from nncodec.transforms import Transform, apply
 
 TEXT = b"an archive of a few words, again and again, " * 6
 ESCAPES = rb"\u0e17\u0e35 \ud83d\ude00 " * 8
@@ -54,6 +55,11 @@ def whole() -> list[tuple[bytes, bytes]]:
     payload = NativeContexts().encode(words, Geometry(1, 0, 10), no_progress)
     row = Block(Kind.CONTEXTS, 90, len(payload), xxh64(words), Geometry(1, 0, 10))
     pairs.append((framed(row, payload), TEXT[:90]))
+    jumps = np.frombuffer(code[:200], np.uint8)
+    coded, geometry = apply(Transform.X86, jumps), Geometry(1, 0, 10)
+    payload = NativeContexts().encode(coded, geometry, no_progress)
+    row = Block(Kind.CONTEXTS, 200, len(payload), xxh64(jumps), geometry, Transform.X86, len(coded))
+    pairs.append((framed(row, payload), code[:200]))
     return pairs
 
 
