@@ -223,11 +223,11 @@ def read_bounded(path: Path, most: int) -> str:
     """
     if path.exists() and not path.is_file():
         raise OSError("not a regular file")
+    size = path.stat().st_size
+    if size > most:
+        raise OSError(f"{size} bytes, at most {most} are read")
     with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise OSError(f"more than {most} bytes")
-    return data.decode("utf-8")
+        return file.read(size).decode("utf-8")
 
 
 def read_object(path: Path) -> dict[str, Any]:
