@@ -80,7 +80,7 @@ WITH_TRANSFORM = (Kind.CODED, Kind.MIXED, Kind.CONTEXTS)
 NO_GEOMETRY = Geometry()  # of the kinds that have none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a header of megabytes may have many rows
 class Block:
     """One row of the block table. ``size`` follows from the frame and is not written.
 
