@@ -24,7 +24,7 @@ MIN_TABLE_BITS, DEFAULT_TABLE_BITS, MAX_TABLE_BITS = 10, 21, 22  # 64 KiB, 128 M
 Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Geometry:
     """How a coded block is cut, and the size of the context mixer's table.
 

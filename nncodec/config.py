@@ -28,6 +28,7 @@ MAX_WINDOW = 4096
 MAX_CACHE_BYTES = 1 << 24  # of keys and values a lane
 MAX_NGRAM_ORDER = 8
 MAX_NGRAM_BYTES = 1 << 28  # of all tables together
+MAX_CONFIG_BYTES = 1 << 22
 
 
 NGRAMS = {"ngram_orders", "ngram_bits", "ngram_width"}
@@ -78,13 +79,7 @@ class ModelConfig:
         return len(self.ngram_orders) << self.ngram_bits
 
     def _validate(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            for item in value if isinstance(value, tuple) else (value,):
-                if type(item) is not int or item < 0:
-                    raise InvalidModelError(
-                        f"config field {field.name} must hold non-negative integers, got {item!r}"
-                    )
+        check_integers(self)
 
         def need(ok: bool, why: str) -> None:
             if not ok:
@@ -118,7 +113,7 @@ class ModelConfig:
         orders = self.ngram_orders
         need(
             all(1 <= n <= MAX_NGRAM_ORDER for n in orders) and len(set(orders)) == len(orders),
-            f"ngram_orders {list(orders)} must be different and lie in 1..{MAX_NGRAM_ORDER}",
+            f"ngram_orders {shown(list(orders))} must be different and lie in 1..{MAX_NGRAM_ORDER}",
         )
         if orders:
             need(1 <= self.ngram_bits <= 24, f"ngram_bits {self.ngram_bits} not in 1..24")
@@ -157,7 +152,8 @@ class ModelConfig:
         """
         if values.get("model_type") != MODEL_TYPE:
             raise InvalidModelError(
-                f"config names model_type {values.get('model_type')!r}, expected {MODEL_TYPE!r}"
+                f"config names model_type {shown(values.get('model_type'))}, "
+                f"expected {MODEL_TYPE!r}"
             )
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values]
@@ -202,9 +198,41 @@ class ModelConfig:
         write_atomically(folder / CONFIG_FILE, text.encode())
 
 
+def shown(value: object) -> str:
+    """Something from a file for a message: one line, not endless, without power over a terminal."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def check_integers(config: Any) -> None:
+    """Raise InvalidModelError unless all fields of a config hold integers that 63 bits hold."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if type(item) is not int or not 0 <= item < 1 << 63:
+                raise InvalidModelError(
+                    f"config field {field.name} must hold non-negative integers, got {shown(item)}"
+                )
+
+
+def read_bounded(path: Path, most: int) -> str:
+    """The text of a regular file. Raises OSError, also for one of more bytes than ``most``.
+
+    A pipe in a folder from a stranger would be waited for, and a file that is mostly a hole read to
+    its end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("not a regular file")
+    size = path.stat().st_size
+    if size > most:
+        raise OSError(f"{size} bytes, at most {most} are read")
+    with path.open("rb") as file:
+        return file.read(size).decode("utf-8")
+
+
 def read_object(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(read_bounded(path, MAX_CONFIG_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidModelError(f"{path}: cannot read the model's config ({error})") from error
     if not isinstance(values, dict):

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
-from nncodec.config import ModelConfig
+from nncodec.config import ModelConfig, shown
 from nncodec.container import MODEL_ID_BYTES
 from nncodec.errors import InvalidModelError
 from nncodec.files import write_atomically
@@ -27,8 +27,13 @@ WEIGHTS_FILE = "engine.safetensors"
 MAX_SCALE = 2.0**4  # keeps every product of the forward pass below 2^127: no infinities
 MIN_SCALE = 2.0**-40  # smaller ones could make denormal products, which some hardware flushes
 
+MAX_HEADER_BYTES = 1 << 22
+
 Tensors = dict[str, npt.NDArray[np.generic]]
 Shapes = dict[str, tuple[type[np.generic], tuple[int, ...]]]
+SAFETENSORS: dict[type[np.generic], str] = {
+    np.int8: "I8", np.uint8: "U8", np.int32: "I32", np.float32: "F32"
+}  # fmt: skip
 
 
 def check_tensors(tensors: Tensors, shapes: Shapes, unbounded: Collection[str] = ()) -> None:
@@ -36,9 +41,7 @@ def check_tensors(tensors: Tensors, shapes: Shapes, unbounded: Collection[str] =
 
     Floats are held to the bounds of scales, but for those named in ``unbounded``.
     """
-    if set(tensors) != set(shapes):
-        odd = sorted(set(tensors) ^ set(shapes))
-        raise InvalidModelError(f"weights lack or exceed the config's tensors: {odd[:4]}")
+    check_names(tensors, shapes)
     for name, (dtype, shape) in shapes.items():
         value = tensors[name]
         if value.dtype != dtype or value.shape != shape:
@@ -53,6 +56,40 @@ def check_tensors(tensors: Tensors, shapes: Shapes, unbounded: Collection[str] =
                 raise InvalidModelError(f"{name} holds a scale outside 2^-40..2^4 or NaN")
         elif dtype is np.int8 and value.size and int(value.min()) == -128:
             raise InvalidModelError(f"{name} holds -128; int8 weights lie in -127..127")
+
+
+def load_tensors(path: Path, shapes: Shapes, all_of_them: bool = True) -> Tensors:
+    """Those of ``shapes``, of a safetensors file that holds just these, unless told otherwise.
+
+    The header is held to them first, so that nothing is read that the config does not ask for.
+    Raises InvalidModelError, OSError, SafetensorError.
+    """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise OSError("not a regular file")
+    with path.open("rb") as raw:
+        header = int.from_bytes(raw.read(8), "little")
+    if header > MAX_HEADER_BYTES:  # it would take some times as much memory
+        raise OSError(f"a header of {header} bytes, at most {MAX_HEADER_BYTES} are allowed")
+    with safe_open(path, framework="numpy") as file:
+        names = file.keys()
+        check_names(names if all_of_them else shapes.keys() & names, shapes)
+        for name, (dtype, shape) in shapes.items():
+            there = file.get_slice(name)
+            size = tuple(there.get_shape())
+            if there.get_dtype() != SAFETENSORS[dtype] or size != shape:
+                raise InvalidModelError(
+                    f"{name} is {there.get_dtype()}{shown(list(size))}, "
+                    f"the config needs {SAFETENSORS[dtype]}{list(shape)}"
+                )
+        return {name: file.get_tensor(name) for name in shapes}
+
+
+def check_names(names: Collection[str], shapes: Shapes) -> None:
+    if set(names) != set(shapes):
+        odd = sorted(set(names) ^ set(shapes))
+        raise InvalidModelError(
+            f"weights lack or exceed the config's tensors: {', '.join(map(shown, odd[:4]))}"
+        )
 
 
 def digest(mark: bytes, config: str, tensors: Tensors) -> bytes:
@@ -122,7 +159,7 @@ class EngineModel:
         """Read a model folder. Raises InvalidModelError, naming the folder, if it cannot be run."""
         try:
             config = ModelConfig.load(folder)
-            return cls(config, load_file(folder / WEIGHTS_FILE))
+            return cls(config, load_tensors(folder / WEIGHTS_FILE, expected_shapes(config)))
         except InvalidModelError as error:
             raise InvalidModelError(f"{folder}: {error}") from error
         except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:

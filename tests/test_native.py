@@ -27,6 +27,9 @@ KERNELS = {
     "avx512": AVX512,
     "amx": [*AVX512, EMULATED],
 }
+FUZZED = ("bytes", "range_coder", "contexts", "engine", "mixed", "tensors", "fields", "deltas")
+CASES = FOLDER.parent / "fuzz" / "cases"
+MUTATIONS = 300  # of each target's cases; fuzzers run millions (docs/robustness.md)
 FIELDS = ("portable", "avx2", "avx512")  # kernels that the field coder has
 FIELD_PARTS = ("cells", "choose", "coder", "plan", "streams", "tables")
 ARM = "aarch64-linux-gnu-g++"
@@ -40,8 +43,16 @@ def run(*command: str | Path, returns: int = 0) -> str:
     return done.stdout
 
 
-def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> Path:
-    """The engine's test program with these kernels, compiled side by side."""
+def build(
+    folder: Path,
+    compiler: list[str],
+    kernels: dict[str, list[str]],
+    more: tuple[str, ...] = (),
+) -> Path:
+    """The engine's test program with these kernels, compiled side by side.
+
+    And every fuzz target of ``more``, beside it under its own name.
+    """
     sources = {CORE / f"forward_{name}.cc": flags for name, flags in kernels.items()}
     sources |= {CORE / f"field_{name}.cc": kernels[name] for name in kernels if name in FIELDS}
     others = (
@@ -58,7 +69,11 @@ def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> P
     )
     others += tuple(f"field_{part}" for part in FIELD_PARTS)
     sources |= {CORE / f"{name}.cc": [EMULATED] for name in others}
-    sources[FOLDER / "test_engine.cc"] = []
+    core = [folder / f"{source.stem}.o" for source in sources]
+    programs = {f"fuzz_{name}": [f"fuzz_{name}", "fuzz_replay"] for name in more}
+    programs["engine"] = ["test_engine"]
+    for stem in {stem for stems in programs.values() for stem in stems}:
+        sources[FOLDER / f"{stem}.cc"] = []
     objects = [folder / f"{source.stem}.o" for source in sources]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         jobs = [
@@ -67,9 +82,10 @@ def build(folder: Path, compiler: list[str], kernels: dict[str, list[str]]) -> P
         ]
         for job in jobs:
             job.result()
-    program = folder / "engine"
-    run(*compiler, *objects, "-o", program)
-    return program
+    for name, stems in programs.items():
+        own = [folder / f"{stem}.o" for stem in stems]
+        run(*compiler, *core, *own, "-o", folder / name)
+    return folder / "engine"
 
 
 def test_coder_under_sanitizers(tmp_path: Path) -> None:
@@ -80,11 +96,17 @@ def test_coder_under_sanitizers(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the kernels here are for x86-64")
 def test_engine_under_sanitizers(tmp_path: Path) -> None:
-    """Every instruction set of this machine, odd shapes: no bad access, and the same counts."""
-    program = build(tmp_path, ["g++", *FLAGS, *SANITIZE], KERNELS)
+    """Every instruction set of this machine, odd shapes: no bad access, and the same counts.
+
+    Then the fuzz targets on what was kept and on mutations of it: no bad access, no wrong bytes.
+    """
+    program = build(tmp_path, ["g++", *FLAGS, *SANITIZE], KERNELS, FUZZED)
     # With AVX-512, tiles are emulated: the program must not pass by leaving AMX out.
     needed = ["amx"] if "avx512" in available_isas() else []
     assert "all paths agree" in run(program, *needed)
+    for name in FUZZED:
+        told = run(program.with_name(f"fuzz_{name}"), str(MUTATIONS), CASES / f"native_{name}.txt")
+        assert f"and {MUTATIONS} mutations hold" in told
 
 
 @pytest.mark.skipif(shutil.which(ARM) is None, reason=f"no {ARM} to build with")

@@ -56,7 +56,7 @@ class CausalFolder:
     def model_id(self) -> bytes:
         """Raises InvalidModelError for weights that are missing, broken or pickled."""
         hashed = hashlib.sha256(self.kind)
-        with self._tensors() as tensors:
+        with self.tensors() as tensors:
             for name, dtype, shape, data in sorted(tensors, key=lambda tensor: tensor[0]):
                 hashed.update(f"{name}\0{dtype}\0{list(shape)}\0".encode())
                 hashed.update(data)
@@ -66,7 +66,7 @@ class CausalFolder:
     @property
     def files(self) -> list[Path]:
         """Those with the weights. Raises InvalidModelError if there are none."""
-        found = sorted(self.path.glob(WEIGHTS))
+        found = sorted(path for path in self.path.glob(WEIGHTS) if path.is_file())
         if not found:
             pickled = any(any(self.path.glob(pattern)) for pattern in PICKLES)
             why = "; a pickle is not read: save it again with save_pretrained" if pickled else ""
@@ -74,7 +74,7 @@ class CausalFolder:
         return found
 
     @contextmanager
-    def _tensors(self) -> Iterator[list[tuple[str, str, tuple[int, ...], memoryview]]]:
+    def tensors(self) -> Iterator[list[tuple[str, str, tuple[int, ...], memoryview]]]:
         """Name, dtype, shape and bytes of every tensor."""
         tensors: list[tuple[str, str, tuple[int, ...], memoryview]] = []
         maps: list[mmap.mmap] = []

@@ -13,15 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nncodec.causal.folder import CausalFolder
 from nncodec.errors import InvalidModelError
 from nncodec.extras import need
+
+MOST_PER_BYTE = 4  # numbers; formats of 2 bits a number have as many
 
 
 def load_float(path: Path, dtype: Any) -> Any:
     """The torch model on the CPU, for inference. Raises InvalidModelError, MissingPackageError."""
     transformers = need("transformers")
+    tensors, held = held_in(path)
     try:
         with quiet(transformers):
+            check_size(path, tensors, held, transformers)
             model, info = transformers.AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=dtype,
@@ -31,6 +36,8 @@ def load_float(path: Path, dtype: Any) -> Any:
                 ignore_mismatched_sizes=True,  # they are named below
                 output_loading_info=True,
             )
+    except InvalidModelError:
+        raise
     except Exception as error:  # configs that lie break it in as many ways as it has models
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise InvalidModelError(f"{path}: transformers cannot load it: {why}") from error
@@ -46,6 +53,36 @@ def load_float(path: Path, dtype: Any) -> Any:
                 f"{path}: {name} holds NaN or infinity; the checkpoint is unusable"
             )
     return model.eval()
+
+
+def held_in(path: Path) -> tuple[int, int]:
+    """Tensors in a folder's files of weights, by their headers, and the bytes of them."""
+    with CausalFolder(path).tensors() as tensors:
+        return len(tensors), sum(len(data) for *_, data in tensors)
+
+
+def check_size(path: Path, tensors: int, held: int, transformers: Any) -> None:
+    """Raise InvalidModelError for a config of a far larger model than there are weights of.
+
+    Memory for all of it would be taken before anyone noticed. What transformers makes of a config
+    is seen on torch's meta device, where tensors have no bytes.
+    """
+    torch = need("torch")
+    config = transformers.AutoConfig.from_pretrained(
+        path, local_files_only=True, trust_remote_code=False
+    )
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > tensors:
+        raise InvalidModelError(
+            f"{path}: config.json says {layers} layers, its weights are {tensors} tensors"
+        )
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    made = sum(p.numel() for p in model.parameters())
+    if made > MOST_PER_BYTE * held:
+        raise InvalidModelError(
+            f"{path}: config.json makes a model of {made} numbers, its weights are {held} bytes"
+        )
 
 
 def others(names: list[str]) -> str:

@@ -19,12 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nncodec.config import CONFIG_FILE
+from nncodec.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_bounded, shown
 from nncodec.errors import InvalidModelError
 
 TOKENIZER_FILE = "tokenizer.json"
 SPACE_MARK = "\u2581"
 MAX_VOCABULARY = 1 << 22
+MAX_TOKENIZER_BYTES = 1 << 28
 BYTE_TOKEN = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
@@ -46,7 +47,7 @@ class TokenTable:
         shape = {**config, **(text if isinstance(text, dict) else {})}
         size = shape.get("vocab_size")
         if type(size) is not int or not 0 < size <= MAX_VOCABULARY:
-            raise InvalidModelError(f"{folder / CONFIG_FILE}: vocab_size is {size!r}")
+            raise InvalidModelError(f"{folder / CONFIG_FILE}: vocab_size is {shown(size)}")
         return cls.from_document(tokenizer, size, begin_of(shape, size))
 
     @classmethod
@@ -90,8 +91,9 @@ class TokenTable:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises InvalidModelError, also where there is no such file."""
+    most = MAX_TOKENIZER_BYTES if path.name == TOKENIZER_FILE else MAX_CONFIG_BYTES
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(read_bounded(path, most))
     except FileNotFoundError:
         remedy = ""
         if path.name == TOKENIZER_FILE:

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "byte_coding.h"
+#include "isa.h"  // choose_kernels
 #include "lane_geometry.h"
 #include "trace.h"
 

@@ -94,14 +94,15 @@ bool looks_packed(const uint8_t* bytes, int64_t n) {
 
 // log2 of how many codes share a scale, if nearly all groups of that many hold an extreme code.
 uint8_t choose_group(const std::vector<uint8_t>& codes, int64_t rows, int64_t cols) {
-  const auto [least, most] = std::minmax_element(codes.begin(), codes.end());
+  const auto extremes = std::minmax_element(codes.begin(), codes.end());
+  const uint8_t least = *extremes.first, most = *extremes.second;
   for (uint8_t log = 4; log <= 8; ++log) {
     const int64_t group = int64_t{1} << log;
     if (cols % group) break;
     int64_t extreme = 0;
     for (std::size_t g = 0; g < codes.size(); g += static_cast<std::size_t>(group)) {
       const auto begin = codes.begin() + static_cast<std::ptrdiff_t>(g);
-      extreme += std::any_of(begin, begin + group, [&](uint8_t v) { return v == *least || v == *most; });
+      extreme += std::any_of(begin, begin + group, [&](uint8_t v) { return v == least || v == most; });
     }
     if (extreme * group * 64 >= rows * cols * 63) return log;
   }

@@ -16,7 +16,7 @@ class Mode(IntEnum):
     GIVEN = 2  # each number on its own, given the base's
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DeltaItem:
     """``tensor`` and the as many bytes from ``offset`` of the base's file on."""
 

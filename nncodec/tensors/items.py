@@ -25,7 +25,7 @@ FIELDS = frozenset(Dtype[n] for n in ("F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"
 CODES: dict[int, Dtype | None] = {0: None, **{dtype.value: dtype for dtype in MODELLED}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a header of megabytes may list millions
 class Item:
     """``rows`` times ``cols`` elements, or blocks of a block format, a row after the other.
 

@@ -12,7 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from nncodec.config import CONFIG_FILE, MAX_LAYERS, MAX_WIDTH, MAX_WINDOW, read_object
+from nncodec.config import (
+    CONFIG_FILE,
+    MAX_LAYERS,
+    MAX_WIDTH,
+    MAX_WINDOW,
+    check_integers,
+    read_object,
+    shown,
+)
 from nncodec.errors import InvalidModelError
 from nncodec.files import write_atomically
 
@@ -62,13 +70,7 @@ class ExactConfig:
         return 2 * self.n_layers * self.n_kv_heads * self.head_dim * self.context
 
     def _validate(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            for item in value if isinstance(value, tuple) else (value,):
-                if type(item) is not int or item < 0:
-                    raise InvalidModelError(
-                        f"config field {field.name} must hold non-negative integers, got {item!r}"
-                    )
+        check_integers(self)
 
         def need(ok: bool, why: str) -> None:
             if not ok:
@@ -110,7 +112,8 @@ class ExactConfig:
         """Build from a parsed ``config.json``; other keys are ignored. Raises InvalidModelError."""
         if values.get("model_type") != MODEL_TYPE:
             raise InvalidModelError(
-                f"config names model_type {values.get('model_type')!r}, expected {MODEL_TYPE!r}"
+                f"config names model_type {shown(values.get('model_type'))}, "
+                f"expected {MODEL_TYPE!r}"
             )
         names = [field.name for field in fields(cls)]
         missing = [name for name in names if name not in values]

@@ -14,10 +14,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from nncodec.causal.exact.config import ExactConfig
-from nncodec.engine_weights import MIN_SCALE, WEIGHTS_FILE, Shapes, Tensors, check_tensors, digest
+from nncodec.engine_weights import (
+    MIN_SCALE,
+    WEIGHTS_FILE,
+    Shapes,
+    Tensors,
+    check_tensors,
+    digest,
+    load_tensors,
+)
 from nncodec.errors import InvalidModelError
 from nncodec.files import write_atomically
 from nncodec.numerics import NUMERIC_VERSION
@@ -57,6 +65,14 @@ def expected_shapes(config: ExactConfig) -> Shapes:
     return shapes | {name: (np.float32, (n,)) for name, n in floats.items()}
 
 
+def token_shapes(lengths: npt.NDArray[np.generic]) -> Shapes:
+    """Of the tokens' bytes, given their (n,) lengths. Raises InvalidModelError for bad ones."""
+    fits = lengths.dtype == np.int32 and np.isin(lengths, range(1, MAX_TOKEN_BYTES + 1)).all()
+    if not fits:
+        raise InvalidModelError(f"tokens.lengths must be integers in 1..{MAX_TOKEN_BYTES}")
+    return {"tokens.bytes": (np.uint8, (int(lengths.astype(np.int64).sum()),))}
+
+
 @dataclass(frozen=True)
 class ExactModel:
     """Integer weights that fit their config. Build with ``load`` or by ``convert``; immutable."""
@@ -66,10 +82,7 @@ class ExactModel:
 
     def __post_init__(self) -> None:
         lengths = self.tensors.get("tokens.lengths", np.zeros(0, np.int32))
-        if lengths.dtype != np.int32 or not np.isin(lengths, range(1, MAX_TOKEN_BYTES + 1)).all():
-            raise InvalidModelError(f"tokens.lengths must be integers in 1..{MAX_TOKEN_BYTES}")
-        size = int(lengths.sum(dtype=np.int64))
-        shapes = expected_shapes(self.config) | {"tokens.bytes": (np.uint8, (size,))}
+        shapes = expected_shapes(self.config) | token_shapes(lengths)
         biases = {name for name in shapes if name.endswith(SIGNED)}
         check_tensors(self.tensors, shapes, unbounded=biases)
         for name in biases:
@@ -120,7 +133,12 @@ class ExactModel:
     def load(cls, folder: Path) -> ExactModel:
         """Read a model folder. Raises InvalidModelError, naming the folder, if it cannot be run."""
         try:
-            return cls(ExactConfig.load(folder), load_file(folder / WEIGHTS_FILE))
+            config, path = ExactConfig.load(folder), folder / WEIGHTS_FILE
+            shapes = expected_shapes(config)
+            lengths = {name: shapes[name] for name in ("tokens.lengths",)}
+            read = load_tensors(path, lengths, all_of_them=False)
+            shapes |= token_shapes(read["tokens.lengths"])
+            return cls(config, load_tensors(path, shapes))
         except InvalidModelError as error:
             raise InvalidModelError(f"{folder}: {error}") from error
         except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
