@@ -1,0 +1,60 @@
+"""The golden archives, wherever the package is installed: they decode, and are made again, alike.
+
+By this machine's best instruction set; with NNCODEC_EVERY_ISA set by every one that it has, whole
+(scripts/check_isas.sh, scripts/check_arm64.sh: that is minutes). ``test_golden`` of the repository
+knows how the others are made.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nncodec
+from nncodec import api
+from nncodec._core import available_isas
+from nncodec.container import VERSION
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GOLDEN, SAMPLES = ROOT / "tests" / "golden", ROOT / "corpora" / "samples"
+EVERY_ISA = bool(os.environ.get("NNCODEC_EVERY_ISA"))
+ISAS = available_isas() if EVERY_ISA else available_isas()[:1]
+BRIEF = 16_000  # bytes; the largest is four times that
+with (GOLDEN / "sizes.csv").open() as table:
+    ROWS = [row | {"data": row.get("data") or row["sample"]} for row in csv.DictReader(table)]
+# Of whole samples; what is cut from them or made otherwise is for the repository's own tests.
+WHOLE = [row for row in ROWS if (SAMPLES / row["data"]).is_file()]
+CHOSEN = [row for row in WHOLE if EVERY_ISA or int(row["bytes"]) <= BRIEF]
+WRITTEN = [row for row in CHOSEN if row["archive"].startswith(f"v{VERSION}_") and row["level"]]
+
+
+def name(row: dict[str, str]) -> str:
+    return row["archive"]
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Engines of one instruction set only: those that are kept from before are dropped."""
+    monkeypatch.setenv("NNCODEC_ISA", request.param)
+    api.load_codec.cache_clear()
+    api.load_coder.cache_clear()
+    yield request.param
+    api.load_codec.cache_clear()
+    api.load_coder.cache_clear()
+
+
+@pytest.mark.parametrize("row", CHOSEN, ids=name)
+def test_it_decodes(row: dict[str, str], isa: str) -> None:
+    archive = (GOLDEN / row["archive"]).read_bytes()
+    assert nncodec.decompress(archive) == (SAMPLES / row["data"]).read_bytes(), isa
+
+
+@pytest.mark.parametrize("row", WRITTEN, ids=name)
+def test_it_is_made_again(row: dict[str, str], isa: str) -> None:
+    data = (SAMPLES / row["data"]).read_bytes()
+    made = nncodec.compress(data, int(row["level"]), model=row["model"] or None)
+    assert made == (GOLDEN / row["archive"]).read_bytes(), isa
