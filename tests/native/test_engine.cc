@@ -10,6 +10,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../../nncodec/csrc/block_coder.h"
@@ -535,6 +536,47 @@ bool deltas_travel() {
   return true;
 }
 
+// Threads that share an engine get what each would get alone, both ways; counts of a state, too.
+bool engines_are_shared(const Model& model) {
+  constexpr int kThreads = 4;
+  for (const std::string& isa : available_isas()) {
+    Engine shared(model, 3, isa);
+    std::vector<std::vector<uint8_t>> blocks, payloads;
+    for (int i = 0; i < kThreads; ++i) {
+      Engine alone(model, 1, isa);
+      blocks.push_back(random_block(300 + i));
+      payloads.push_back(code(&alone, {300 + i, 5, 7}, 10, Direction::kEncode, blocks.back(), 1 << 20));
+    }
+    const std::vector<int32_t> tokens(60, 'a');
+    const std::vector<int32_t> counts = run(model, isa.c_str(), 1, 2, 30, 30, tokens);
+    std::vector<char> right(2 * kThreads, 0);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      threads.emplace_back([&, i, at] {
+        const Geometry g{300 + i, 5, 7};
+        const bool written = code(&shared, g, 10, Direction::kEncode, blocks[at], 40) == payloads[at];
+        const bool read = code(&shared, g, 10, Direction::kDecode, payloads[at], 30) == blocks[at];
+        const bool alone = code(nullptr, {300, 1, 0}, 10, Direction::kEncode,
+                                {blocks[at].begin(), blocks[at].begin() + 300}, 50).size() > 0;
+        right[at] = written && read && alone;
+      });
+      threads.emplace_back([&, at] {
+        State state(shared);
+        const int32_t mark = 256;
+        std::vector<int32_t> got(256 * 60);
+        state.advance(&mark, 1, got.data());
+        state.fork(2);
+        state.advance(tokens.data(), 30, got.data());
+        right[kThreads + at] = got == counts;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    if (!std::all_of(right.begin(), right.end(), [](char fine) { return fine != 0; })) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -565,6 +607,7 @@ int main(int argc, char** argv) {
   if (!deltas_travel()) return std::puts("deltas do not travel"), 1;
   for (const Model& model : models) {
     if (!blocks_travel(model)) return std::puts("a block does not travel"), 1;
+    if (!engines_are_shared(model)) return std::puts("a shared engine codes otherwise"), 1;
     for (int lanes : {1, 3, 17, 40}) {
       const int steps = lanes > 10 ? 9 : 150;
       std::vector<int32_t> tokens(static_cast<std::size_t>(lanes) * steps);
