@@ -78,5 +78,5 @@ arm() {
 }
 arm -m nncodec --version
 cd "$root/tests/installed"
-NNCODEC_EVERY_ISA=1 NNCODEC_THREADS=2 arm -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" \
+NNCODEC_EVERY_ISA=brief NNCODEC_THREADS=2 arm -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" \
   --confcutdir=. test_golden_archives.py

@@ -35,5 +35,5 @@ from nncodec._core import available_isas
 isas = available_isas()
 sys.exit("no amx among " + ", ".join(isas) if "avx512" in isas and "amx" not in isas else 0)'
 cd "$root/tests/installed"
-NNCODEC_EVERY_ISA=1 exec "$PYTHON" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" \
+NNCODEC_EVERY_ISA=whole exec "$PYTHON" -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" \
   --confcutdir=. test_golden_archives.py
