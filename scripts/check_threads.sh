@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# The C++ tests of the engine under the thread sanitizer: pools of threads, and engines that several
-# threads share. usage: bash scripts/check_threads.sh [FOLDER]    Takes some minutes; needs g++.
+# Engines that several threads share, under the thread sanitizer: every instruction set, blocks coded
+# both ways and states, with a pool of threads each.
+#
+# usage: bash scripts/check_threads.sh [FOLDER] [WHICH]    Takes a minute or two; needs g++. WHICH
+# is "" for all C++ tests of the engine, which takes much longer.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=${1:-$(mktemp -d)}
@@ -20,4 +23,5 @@ for source in "$core"/*.cc "$root/tests/native/test_engine.cc"; do
   echo "g++ $flags $own -c $source -o $work/$name.o"
 done | xargs -P "$(nproc)" -I{} sh -c '{}'
 g++ -fsanitize=thread -pthread "$work"/*.o -o "$work/engine"
-TSAN_OPTIONS=halt_on_error=1 "$work/engine"
+which=${2-shared}
+TSAN_OPTIONS=halt_on_error=1 "$work/engine" ${which:+"$which"}
