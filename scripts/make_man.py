@@ -2,8 +2,8 @@
 
 usage: python scripts/make_man.py [--check]
 
-Commands and options are those that typer parses; only what no option says (exit codes, variables,
-examples) stands here. A script that is no typer app gets a page of its --help.
+Commands and options are those that typer parses, or the argparse parser that a script's module
+makes in ``parser(name)``; only what no option says (exit codes, variables, examples) stands here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -106,21 +105,24 @@ def typer_page(name: str, app: typer.Typer) -> Iterator[str]:
         yield from (".SH EXAMPLES", *listed(iter(EXAMPLES)))
 
 
-def help_page(name: str) -> Iterator[str]:
-    """For what is no typer app."""
-    module, function = entry(name)
-    code = f"import sys; sys.argv[0] = {name!r}; from {module} import {function}; {function}()"
-    command = [sys.executable, "-c", code, "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    yield from (".SH NAME", f"{name} \\- command of nncodec", ".SH DESCRIPTION", ".nf")
-    yield from (escape_line(line) for line in text.rstrip().splitlines())
-    yield from (".fi", ".SH EXIT STATUS", *listed(iter(EXIT_STATUS)))
+def argparse_page(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    """For commands of gzip's shape; what their exit codes mean, their epilog says."""
+    what = (parser.description or name).partition(" (")[0].rstrip(".")
+    yield from (".SH NAME", *paragraph(f"{name} - {what}"))
+    synopsis = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    yield from (".SH SYNOPSIS", f".B {escape(synopsis)}")
+    yield from (".SH DESCRIPTION", *paragraph(parser.description or ""))
+    yield from (".SH OPTIONS", *listed(actions(parser)))
+    if parser.epilog:
+        yield from (".SH NOTES", *paragraph(parser.epilog))
 
 
-def escape_line(line: str) -> str:
-    """Like ``escape``, its spaces kept."""
-    body = line.lstrip()
-    return line[: len(line) - len(body)] + "\\&" + escape(body) if body else "\\&"
+def actions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    for action in parser._actions:
+        if action.help is not None and action.help != argparse.SUPPRESS:
+            value = f" {action.metavar}" if action.metavar and action.option_strings else ""
+            term = ", ".join(action.option_strings) or str(action.metavar)
+            yield term + value, action.help
 
 
 def scripts() -> dict[str, str]:
@@ -147,9 +149,11 @@ def app_of(name: str) -> typer.Typer | None:
 
 
 def page(name: str) -> str:
-    app = app_of(name)
     others = [other for other in scripts() if other != name]
-    body = typer_page(name, app) if app else help_page(name)
+    if app := app_of(name):
+        body = typer_page(name, app)
+    else:
+        body = argparse_page(name, importlib.import_module(entry(name)[0]).parser(name))
     head = f'.TH {name.upper()} 1 "{UPDATED}" "nncodec {nncodec.__version__}" "User Commands"'
     see = ", ".join(f".BR {other} (1)" for other in others)
     tail = [".SH SEE ALSO", *see.split(", ")] if others else []

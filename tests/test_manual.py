@@ -33,7 +33,7 @@ def test_what_is_generated_is_current(script: str) -> None:
 def test_pages_are_clean(page: Path) -> None:
     assert run("mandoc", "-Tlint", "-Wall", page) == ""
     text = re.sub(".\b", "", run("mandoc", "-Tascii", "-O", "width=80", page))  # no overstriking
-    for section in ("NAME", "EXIT STATUS"):
+    for section in ("NAME", "SYNOPSIS", "OPTIONS"):
         assert f"\n{section}\n" in text
 
 

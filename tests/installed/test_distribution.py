@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 import nncodec
+from nncodec.container import VERSION
+from nncodec.numerics import NUMERIC_VERSION
 
 HERE = Path(nncodec.__file__).resolve().parent
 try:
@@ -42,16 +44,16 @@ def test_types_models_and_no_sources() -> None:
     assert {"nncodec/py.typed", "nncodec/_core.pyi"} <= names
     models = {path.as_posix() for path in files() if path.match("nncodec/models/*/*.safetensors")}
     assert {path.rpartition("/")[2] for path in models} == {"engine.safetensors"}
-    assert not {path.suffix for path in files()} & {".cc", ".h", ".inl", ".txt", ".nnc", ".csv"} - {
-        PurePosixPath("entry_points.txt").suffix
-    }
+    assert not {path.suffix for path in files()} & {".cc", ".h", ".inl", ".nnc", ".csv"}
     assert not [name for name in names if name.startswith(("tests", "docs", "scripts", "corpora"))]
 
 
 @of_a_wheel
 def test_share_has_the_manual_and_completions() -> None:
     shared = {path.as_posix().partition("share/")[2] for path in files() if "share/" in str(path)}
-    assert "man/man1/nncodec.1" in shared
+    assert INSTALLED
+    commands = INSTALLED.entry_points.select(group="console_scripts")
+    assert {f"man/man1/{command.name}.1" for command in commands} <= shared
     assert "bash-completion/completions/nncodec" in shared
     assert "zsh/site-functions/_nncodec" in shared
     assert "fish/vendor_completions.d/nncodec.fish" in shared
@@ -86,7 +88,8 @@ def test_nothing_optional_is_imported() -> None:
 
 def test_version_names_the_engine() -> None:
     line = run("-m", "nncodec", "--version").stdout.decode()
-    assert line.startswith(f"nncodec {nncodec.__version__}, format 1, numeric version 0, engine ")
+    versions = f"format {VERSION}, numeric version {NUMERIC_VERSION}"
+    assert line.startswith(f"nncodec {nncodec.__version__}, {versions}, engine ")
 
 
 @pytest.mark.parametrize("level", ["-1", "-2", "-6"])
