@@ -27,7 +27,7 @@ from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.engine_weights import EngineModel
 from nncodec.errors import ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder
-from nncodec.levels import DEFAULT_LEVEL, LEVELS
+from nncodec.levels import DEFAULT_LEVEL, LEVELS, check_level
 from nncodec.limits import Limits
 from nncodec.memory import View
 from nncodec.numerics import NUMERIC_VERSION
@@ -58,8 +58,7 @@ def load_codec(
     will take long. Raises NNCodecError for a level that does not exist, ModelNotFoundError,
     InvalidModelError.
     """
-    if level not in LEVELS:
-        raise NNCodecError(f"no level {level}: choose one of {min(LEVELS)} to {max(LEVELS)}")
+    check_level(level)
     if model is not None and (folder := causal_folder(model, download=True)):
         return causal_codec(folder, level, threads, options, notify)
     if model is not None and (exact := exact_folder(model)):

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nncodec.errors import NNCodecError
+
 DEFAULT_LEVEL = 6
 MIXED_TENSORS = 4  # the first level that codes tensors by context mixing
 
@@ -42,3 +44,9 @@ LEVELS = {
     8: Level("largest", 8, 1 << 18, 21),
     9: Level("largest", 1, 0, 22),
 }
+
+
+def check_level(level: int) -> None:
+    """Raises NNCodecError for one that does not exist."""
+    if not isinstance(level, int) or level not in LEVELS:  # metadata of hosts may hold anything
+        raise NNCodecError(f"no level {level}: choose one of {min(LEVELS)} to {max(LEVELS)}")

@@ -33,6 +33,7 @@ from typer.testing import CliRunner
 import nncodec
 from nncodec import api
 from nncodec.cli.app import app
+from nncodec.container import VERSION
 from nncodec.engine import roofline
 from nncodec.engine.native import available_isas
 from nncodec.engine_weights import EngineModel
@@ -489,8 +490,16 @@ def test_bench_errors(tmp_path: Path) -> None:
     assert_one_error(cli(*BENCH, "--isa", "sse9"), "engine", "choose one of")
 
 
-def test_version() -> None:
-    assert cli("--version").out.decode() == f"nncodec {nncodec.__version__}\n"
+def test_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    isas = available_isas()
+    assert cli("--version").out.decode() == (
+        f"nncodec {nncodec.__version__}, format {VERSION}, numeric version {NUMERIC_VERSION}, "
+        f"engine {isas[0]} (of {', '.join(isas)})\n"
+    )
+    monkeypatch.setenv("NNCODEC_ISA", "portable")
+    assert b"engine portable (of " in cli("--version").out
+    monkeypatch.setenv("NNCODEC_ISA", "sse9")
+    assert_one_error(cli("--version"), "version", "'sse9'")
 
 
 @pytest.mark.parametrize("budget", [(), ("--minutes", "1", "--megabytes", "1")])

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from nncodec._core import PayloadError
 from nncodec.blocks import active_lanes, lane_lengths
+from nncodec.extras import need
 
 Ids = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.float64]
@@ -67,7 +68,7 @@ class TokenGeometry:
 
 def encode(ids: Ids, geometry: TokenGeometry, predictor: Predictor, done: Done) -> bytes:
     """The words of (n,) tokens, all of which the predictor codes."""
-    import constriction
+    constriction = need("constriction")
 
     encoder = constriction.stream.queue.RangeEncoder()
     family = constriction.stream.model.Categorical(perfect=False)
@@ -83,7 +84,7 @@ def encode(ids: Ids, geometry: TokenGeometry, predictor: Predictor, done: Done) 
 
 def decode(words: bytes, geometry: TokenGeometry, predictor: Predictor, done: Done) -> Ids:
     """Inverse of ``encode``. Raises PayloadError if the words are found damaged."""
-    import constriction
+    constriction = need("constriction")
 
     if len(words) % 4:
         raise PayloadError("payload is no sequence of words")

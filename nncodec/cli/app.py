@@ -42,7 +42,6 @@ from nncodec.levels import DEFAULT_LEVEL
 from nncodec.limits import Limits
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -253,11 +252,23 @@ app.command()(training.export)
 
 
 def show_version(value: bool) -> None:
+    """One line: the release, what its archives say of themselves, and what runs the model here."""
     if value:
-        import nncodec
-
-        print(f"nncodec {nncodec.__version__}")
+        each(["version"], lambda _name: print(version_line()))
         raise typer.Exit
+
+
+def version_line() -> str:
+    """Raises NNCodecError if NNCODEC_ISA asks for what is not here."""
+    import nncodec
+    from nncodec.container import VERSION
+    from nncodec.engine.native import available_isas, choose_isa
+    from nncodec.numerics import NUMERIC_VERSION
+
+    return (
+        f"nncodec {nncodec.__version__}, format {VERSION}, numeric version {NUMERIC_VERSION}, "
+        f"engine {choose_isa()} (of {', '.join(available_isas())})"
+    )
 
 
 @app.callback()

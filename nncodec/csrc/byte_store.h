@@ -72,18 +72,29 @@ class ByteStore {
   uint8_t* data() const { return reinterpret_cast<uint8_t*>(PyBytes_AsString(bytes_)); }
 
   void resize(std::size_t capacity) {
+    if (bytes_ != nullptr && capacity == capacity_) return;
     const auto size = static_cast<Py_ssize_t>(capacity);
+#if defined(Py_LIMITED_API)  // has nothing that resizes in place: wheels for many versions copy
+    PyObject* const old = bytes_;
+    bytes_ = PyBytes_FromStringAndSize(nullptr, size);
+    if (bytes_ != nullptr) {
+      if (capacity > capacity_) want_large_pages(data(), capacity);
+      if (old != nullptr) std::memcpy(data(), PyBytes_AsString(old), std::min(size_, capacity));
+    }
+    Py_XDECREF(old);
+#else
     if (bytes_ == nullptr) {
       bytes_ = PyBytes_FromStringAndSize(nullptr, size);
-    } else if (capacity != capacity_ && _PyBytes_Resize(&bytes_, size) != 0) {
+    } else if (_PyBytes_Resize(&bytes_, size) != 0) {
       bytes_ = nullptr;
     }
+    if (bytes_ != nullptr && capacity > capacity_) want_large_pages(data(), capacity);
+#endif
     if (bytes_ == nullptr) {
       PyErr_Clear();
       size_ = capacity_ = 0;
       throw std::bad_alloc();
     }
-    if (capacity > capacity_) want_large_pages(data(), capacity);
     capacity_ = capacity;
   }
 

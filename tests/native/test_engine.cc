@@ -9,6 +9,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../../nncodec/csrc/block_coder.h"
@@ -496,10 +497,52 @@ bool deltas_travel() {
   return true;
 }
 
+// Threads that share an engine get what each would get alone, both ways; counts of a state, too.
+bool engines_are_shared(const Model& model) {
+  constexpr int kThreads = 4;
+  for (const std::string& isa : available_isas()) {
+    Engine shared(model, 3, isa);
+    std::vector<std::vector<uint8_t>> blocks, payloads;
+    for (int i = 0; i < kThreads; ++i) {
+      Engine alone(model, 1, isa);
+      blocks.push_back(random_block(300 + i));
+      payloads.push_back(code(&alone, {300 + i, 5, 7}, 10, Direction::kEncode, blocks.back(), 1 << 20));
+    }
+    const std::vector<int32_t> tokens(60, 'a');
+    const std::vector<int32_t> counts = run(model, isa.c_str(), 1, 2, 30, 30, tokens);
+    std::vector<char> right(2 * kThreads, 0);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      threads.emplace_back([&, i, at] {
+        const Geometry g{300 + i, 5, 7};
+        const bool written = code(&shared, g, 10, Direction::kEncode, blocks[at], 40) == payloads[at];
+        const bool read = code(&shared, g, 10, Direction::kDecode, payloads[at], 30) == blocks[at];
+        const bool alone = code(nullptr, {300, 1, 0}, 10, Direction::kEncode,
+                                {blocks[at].begin(), blocks[at].begin() + 300}, 50).size() > 0;
+        right[at] = written && read && alone;
+      });
+      threads.emplace_back([&, at] {
+        State state(shared);
+        const int32_t mark = 256;
+        std::vector<int32_t> got(256 * 60);
+        state.advance(&mark, 1, got.data());
+        state.fork(2);
+        state.advance(tokens.data(), 30, got.data());
+        right[kThreads + at] = got == counts;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    if (!std::all_of(right.begin(), right.end(), [](char fine) { return fine != 0; })) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 1) {  // an instruction set that must be among those tested
+  const bool only_shared = argc > 1 && std::string(argv[1]) == "shared";  // for the thread sanitizer
+  if (argc > 1 && !only_shared) {  // an instruction set that must be among those tested
     bool found = false;
     for (const std::string& isa : available_isas()) found = found || isa == argv[1];
     if (!found) return std::printf("%s is not available\n", argv[1]), 1;
@@ -509,6 +552,12 @@ int main(int argc, char** argv) {
       random_model(30, 2, 1, 6, 50, {1, 33}, {2, 8, 1}),  // nothing is a multiple of 4 or 16
       random_model(64, 1, 3, 10, 70, {70}),
   };
+  if (only_shared) {
+    for (const Model& model : models) {
+      if (!engines_are_shared(model)) return std::puts("a shared engine codes otherwise"), 1;
+    }
+    return std::puts("engine: shared by threads"), 0;
+  }
   for (const Geometry& g : {Geometry{0, 1, 0}, Geometry{1, 1, 1}, Geometry{700, 1, 0}, Geometry{500, 64, 13},
                             Geometry{131, 7, 0}}) {
     for (Network network : {Network::kTrained, Network::kLearning}) {
@@ -526,6 +575,7 @@ int main(int argc, char** argv) {
   if (!deltas_travel()) return std::puts("deltas do not travel"), 1;
   for (const Model& model : models) {
     if (!blocks_travel(model)) return std::puts("a block does not travel"), 1;
+    if (!engines_are_shared(model)) return std::puts("a shared engine codes otherwise"), 1;
     for (int lanes : {1, 3, 17, 40}) {
       const int steps = lanes > 10 ? 9 : 150;
       std::vector<int32_t> tokens(static_cast<std::size_t>(lanes) * steps);

@@ -1,0 +1,1 @@
+complete --command nncodec --no-files --arguments "(env _NNCODEC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) nncodec)" --condition "env _NNCODEC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) nncodec"
