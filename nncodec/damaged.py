@@ -59,9 +59,10 @@ LEAST_ROW, MOST_ROW = 10, 32  # bytes of a row that cannot be read, but may be s
 MOST_ROWS = 1 << 12  # behind such a row, at most
 READ_AGAIN, A_MAGIC = 8, 1 << 12  # bytes that count as read: times the file's, for every magic
 # Headers in which a wrong byte is looked for: by the checksum alone where the length is known, and
-# else by parsing; how many trials there are in all, and bytes that are parsed for them.
+# else by parsing; how many trials there are in all, and bytes that are parsed
+# for them, each with so many on top.
 HASHED_BYTES, PARSED_BYTES = 1 << 11, 192
-HASH_TRIALS, PARSED_IN_ALL = 1 << 21, 1 << 22
+HASH_TRIALS, PARSED_IN_ALL, A_TRIAL = 1 << 21, 1 << 23, 64
 CHECKSUM_BYTES = 4
 START = re.compile(
     re.escape(MAGIC)
@@ -360,7 +361,7 @@ class Finder:
         except TruncatedError:
             return None
         finally:
-            self.to_parse -= left - self.left
+            self.to_parse -= left - self.left + A_TRIAL
             self.left = left  # trials have a bound of their own
 
 

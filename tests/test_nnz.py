@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import stat
@@ -15,7 +16,7 @@ from helpers import TEXT, stored_archive
 from test_cli import Result, names
 
 import nncodec
-from nncodec.cli import nnz
+from nncodec.cli import lines, nnz
 
 MTIME = 1_000_000_000_000_000_000
 
@@ -23,13 +24,25 @@ MTIME = 1_000_000_000_000_000_000
 def nz(
     folder: Path, *args: str, stdin: bytes = b"", program: str = "nnz", **environment: str
 ) -> Result:
-    code = f"from nncodec.cli.nnz import {'cat' if program == 'nnzcat' else 'main'} as m; m()"
-    given = {**os.environ, "NNCODEC_THREADS": "1", **environment}
-    command = [sys.executable, "-c", code, *args]
-    done = subprocess.run(
-        command, input=stdin, capture_output=True, cwd=folder, env=given, check=False, timeout=300
-    )
-    return Result(done.returncode, done.stdout, done.stderr.decode())
+    """Run a program in this process, which has loaded the models already."""
+    given = io.TextIOWrapper(io.BytesIO(stdin))
+    out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+    before = os.getcwd()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"NNCODEC_THREADS": "1", **environment}.items():
+            patch.setenv(name, value)
+        for name, stream in (("stdin", given), ("stdout", out), ("stderr", err)):
+            patch.setattr(sys, name, stream)
+        patch.setattr(lines, "_names", [program])
+        os.chdir(folder)
+        try:
+            nnz.run(program, ["-dc", *args] if program == "nnzcat" else args)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            os.chdir(before)
+    written = (stream.buffer.getvalue() for stream in (out, err))  # type: ignore[attr-defined]
+    return Result(code, next(written), next(written).decode())
 
 
 @pytest.fixture

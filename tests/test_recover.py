@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import os
-import time
 import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +138,8 @@ def test_nothing_is_missing() -> None:
 
 def test_every_byte_changed() -> None:
     """In a payload that block is lost, and no other; in a header nothing at all."""
-    rng, sample = np.random.default_rng(0), CHAIN
+    sample = make([[noise(1), b"a" * SIZE], [text(1), noise(2, 50)]])
+    rng = np.random.default_rng(0)
     headers = {at for place in sample.places for at in place.header}
     for at in sorted(headers.union(range(0, len(sample.archive), 5))):
         archive = bytearray(sample.archive)
@@ -374,21 +374,27 @@ def hostile_archives() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("archive", hostile_archives().values(), ids=hostile_archives())
-def test_hostile(archive: bytes) -> None:
-    """An error or a report, in memory and time that the file's length bounds (generously)."""
-    tracemalloc.start()
-    begin = time.process_time()
+def test_hostile(archive: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error or a report. With a tenth of the work allowed, the same things happen sooner."""
+    for name in ("MOST_HEADER", "HASH_TRIALS", "PARSED_IN_ALL"):
+        monkeypatch.setattr(damaged, name, getattr(damaged, name) // 10)
     try:
         output, recovery = recover(archive, max_output_size=1 << 20)
-        assert output == bytes(len(output))
-        assert recovery.saved == 0
     except NNCodecError:
-        pass
+        return
+    assert (output, recovery.saved) == (bytes(len(output)), 0)
+
+
+def test_memory_does_not_grow_with_what_a_header_promises() -> None:
+    archive = hostile_archives()["one long table"]
+    tracemalloc.start()
+    try:
+        output, _ = recover(archive)
+        _, peak = tracemalloc.get_traced_memory()
     finally:
-        seconds, (_, peak) = time.process_time() - begin, tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    print(f"{len(archive)} bytes: {seconds:.1f} s, {peak >> 20} MiB")
-    assert peak < 100 << 20
+    assert output == b""
+    assert peak < 200 * len(archive)
 
 
 def test_work_on_false_starts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

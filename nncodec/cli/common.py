@@ -10,6 +10,7 @@ import typer
 
 from nncodec.cli import files
 from nncodec.cli.lines import path_of, reason, say
+from nncodec.cli.signals import ReaderGoneError
 from nncodec.errors import NNCodecError
 
 __all__ = ["AsJson", "attempt", "each", "needing_torch", "path_of", "reason", "say", "show"]
@@ -27,8 +28,8 @@ def each(names: list[str], work: Callable[[str], None]) -> None:
 def attempt(name: str, work: Callable[[str], None]) -> bool:
     try:
         work(name)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     except (NNCodecError, OSError, MemoryError) as error:
         say("(standard input)" if name == files.STDIO else name, reason(error, name))
         return False

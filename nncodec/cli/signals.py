@@ -30,6 +30,10 @@ AT_ONCE = ("compress", "decompress", "test", "recover")
 received: list[int] = []  # the first signal, for the end
 
 
+class ReaderGoneError(Exception):
+    """A broken pipe, past click, which would make an exit code of it."""
+
+
 def run(program: str, command: Sequence[str], work: Callable[[], None]) -> None:
     """Do ``work`` of a ``command``, which may be none; an error of standard output is one line."""
     name_program(program)
@@ -41,7 +45,7 @@ def run(program: str, command: Sequence[str], work: Callable[[], None]) -> None:
     try:
         work()
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGoneError):
         die("SIGPIPE")
     except KeyboardInterrupt:
         pass
