@@ -196,8 +196,8 @@ HEADERS: dict[str, tuple[object, int, str]] = {
     "a product beyond 64 bits": ({"x": entry("I8", [1 << 40, 1 << 40], 8)}, 8, "cannot be read"),
     "negative": ({"x": entry("I8", [-1], 1)}, 1, "cannot be read"),
     "nested": (b'{"a":' * 100_000, 0, "cannot be read"),
-    "twice": (b'{"x":{"dtype":"I8","shape":[0],"data_offsets":[0,0]},' +
-              b'"x":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}}', 0, "lack or exceed"),
+    "twice": ((b'{"x":{"dtype":"I8","shape":[0],"data_offsets":[0,0]},'
+              b'"x":{"dtype":"I8","shape":[0],"data_offsets":[0,0]}}'), 0, "lack or exceed"),
     "a hole of 40 GB": ({"x": entry("F32", [10 << 30], 40 << 30)}, 40 << 30, "lack or exceed"),
     "a long header": (b"{" + b" " * (5 << 20) + b"}", 0, "at most"),
 }  # fmt: skip
