@@ -130,51 +130,52 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 CHILD = """
 import json, sys, time
 import nncodec
-from nncodec.api import load_coder
-from nncodec.codec import decompress_stream
+from nncodec.cli import main
 from nncodec.errors import NNCodecError
-
-class Nowhere:
-    written = 0
-    def write(self, data):
-        self.written += len(data)
 
 def status(name):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith(name))
 
-path, way, limit = sys.argv[1], sys.argv[2], int(sys.argv[3]) or None
+path, limit = sys.argv[1], int(sys.argv[2])
 nncodec.decompress(nncodec.compress(b"warm " * 40, 1))
 begun, before, room = time.process_time(), status("VmHWM"), status("VmPeak")
-sink = Nowhere()
-try:
-    if way == "stream":
+if limit:
+    try:
         with open(path, "rb") as source:
-            decompress_stream(
-                source, sink, lambda model_id: load_coder(model_id, 1), max_output_size=limit
-            )
-    else:
-        with open(path, "rb") as source:
-            sink.written = len(nncodec.decompress(source.read(), threads=1, max_output_size=limit))
-    told = "decoded"
-except NNCodecError as error:
-    told = f"{type(error).__name__}: {error}"
+            nncodec.decompress(source.read(), threads=1, max_output_size=limit)
+    except NNCodecError as error:
+        print(error, file=sys.stderr)
+else:
+    sys.argv = ["nncodec", "decompress", "-q", "-T", "1", "-c", path]
+    try:
+        main()
+    except SystemExit:
+        pass
 print(json.dumps({
-    "told": told, "written": sink.written, "seconds": time.process_time() - begun,
+    "seconds": time.process_time() - begun,
     "resident": status("VmHWM") - before, "virtual": status("VmPeak") - room,
-}))
+}), file=sys.stderr)
 """
 
 
-def measure(archive: bytes, folder: Path, way: str = "stream", limit: int = 0) -> dict[str, Any]:
+def measure(archive: bytes, folder: Path, limit: int = 0) -> dict[str, Any]:
     """What decoding costs in a process of its own, beyond what the process had before.
 
-    ``way``: stream, to nowhere; or api, to bytes in memory. Sizes in bytes.
+    To a pipe, as ``nncodec decompress -c`` does; or with a ``limit`` by ``nncodec.decompress``.
+    Sizes in bytes; ``told`` is the error, or empty.
     """
     path = folder / "bomb.nnc"
     path.write_bytes(archive)
-    command = [sys.executable, "-c", CHILD, str(path), way, str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    written = 0
+    with (folder / "told").open("w+") as told:
+        command = [sys.executable, "-c", CHILD, str(path), str(limit)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told) as child:
+            assert child.stdout
+            while piece := child.stdout.read(1 << 20):
+                written += len(piece)
+        told.seek(0)
+        *lines, last = told.read().splitlines()
+    assert child.returncode == 0, lines
+    result: dict[str, Any] = json.loads(last)
+    return result | {"told": "; ".join(lines), "written": written}

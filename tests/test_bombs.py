@@ -45,14 +45,15 @@ def test_what_decodes_is_written_block_by_block(name: str, tmp_path: Path) -> No
     archive = BOMBS[name]()
     assert len(archive) * 8000 < size
     cost = measure(archive, tmp_path)
-    assert (cost["told"], cost["written"]) == ("decoded", size)
+    assert (cost["told"], cost["written"]) == ("", size)
     assert cost["resident"] < most + SMALL, cost
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_only_claimed_is_not_paid(name: str, tmp_path: Path) -> None:
     cost = measure(BOMBS[name](), tmp_path)
-    assert cost["told"].startswith("CorruptDataError: "), cost
+    assert cost["told"].startswith(f"nncodec: {tmp_path / 'bomb.nnc'}: "), cost
+    assert "\n" not in cost["told"]
     assert cost["written"] == 0
     assert cost["resident"] < REFUSED[name] + SMALL, cost
     assert cost["virtual"] < REFUSED[name] + 4 * BLOCK + SMALL, cost
@@ -64,11 +65,9 @@ def test_headers_cost_a_multiple_of_their_length(tmp_path: Path) -> None:
 
 
 def test_a_limit_is_held_before_anything_is_decoded(tmp_path: Path) -> None:
-    for way in ("api", "stream"):
-        cost = measure(constant(16), tmp_path, way, 16 * BLOCK - 1)
-        assert cost["told"].startswith("NNCodecError: output would exceed max_output_size"), cost
-        assert cost["written"] == 0
-        assert cost["resident"] < SMALL
+    cost = measure(constant(16), tmp_path, 16 * BLOCK - 1)
+    assert "would exceed max_output_size" in cost["told"], cost
+    assert cost["resident"] < SMALL
     assert len(nncodec.decompress(constant(2), max_output_size=2 * BLOCK)) == 2 * BLOCK
 
 

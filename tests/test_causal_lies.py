@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,7 +61,7 @@ def spoil(value: float) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-LIES: dict[str, tuple[Callable[[Path], None], str]] = {
+LIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a tensor is missing": (lambda f: tensors(f, drop), f"lack {KEY}"),
     "layers are missing": (
         lambda f: config(f, num_hidden_layers=4),
@@ -69,6 +70,26 @@ LIES: dict[str, tuple[Callable[[Path], None], str]] = {
     "another shape": (lambda f: config(f, intermediate_size=80), "has another shape than config"),
     "NaN": (lambda f: tensors(f, spoil(np.nan)), f"{KEY} holds NaN or infinity"),
     "infinity": (lambda f: tensors(f, spoil(np.inf)), f"{KEY} holds NaN or infinity"),
+    "a billion layers": (
+        lambda f: config(f, num_hidden_layers=10**9),
+        r"says 1000000000 layers, its weights are \d+ tensors",
+    ),
+    "a thousand times as wide": (
+        lambda f: config(f, intermediate_size=10**7),
+        r"makes a model of \d+ numbers, its weights are \d+ bytes",
+    ),
+    "a billion tokens": (lambda f: config(f, vocab_size=10**9), "vocab_size is 1000000000"),
+    "a type with power over a terminal": (
+        lambda f: config(f, model_type="\x1b[31m" + "x" * 9999),
+        r"\[31mx{9}",
+    ),
+    "a config without end": (lambda f: os.truncate(f / "config.json", 8 << 30), "at most"),
+    "a tokenizer without end": (lambda f: os.truncate(f / "tokenizer.json", 8 << 30), "at most"),
+    "a pipe for weights": (
+        lambda f: ((f / "model.safetensors").unlink(), os.mkfifo(f / "model.safetensors")),
+        "has no weights",
+    ),
+    "a hole for weights": (lambda f: os.truncate(f / "model.safetensors", 40 << 30), ""),
     "no heads": (lambda f: config(f, num_attention_heads=0), "transformers cannot load it"),
     "heads of another type": (
         lambda f: config(f, num_attention_heads="x"),
@@ -94,9 +115,13 @@ def test_a_folder_that_lies(lie: str, folder: Path, text: Path, tmp_path: Path) 
     """Neither codes nor is converted, and nothing is left."""
     tell, message = LIES[lie]
     tell(folder)
-    assert_one_error(cli("compress", "-T", "1", "-m", folder, text), text, message)
+    coded = cli("compress", "-T", "1", "-m", folder, text)
+    assert_one_error(coded, text, message)
     result = cli("models", "convert", folder, "-o", tmp_path / "exact")
     assert_one_error(result, folder, message)
+    for error in coded.errors + result.errors:
+        assert "\x1b" not in error
+        assert len(error) < 1500
     assert names(tmp_path) == ["lm", "text"]
 
 

@@ -39,7 +39,8 @@ def load_float(path: Path, dtype: Any) -> Any:
     except InvalidModelError:
         raise
     except Exception as error:  # configs that lie break it in as many ways as it has models
-        why = " ".join(str(error).split())[:300] or type(error).__name__
+        said = "".join(c if c.isprintable() else " " for c in str(error))
+        why = " ".join(said.split())[:300] or type(error).__name__
         raise InvalidModelError(f"{path}: transformers cannot load it: {why}") from error
     if wrong := sorted(str(key[0]) for key in info["mismatched_keys"]):
         raise InvalidModelError(

@@ -66,7 +66,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         tokenizer: Tokenizer = library.Tokenizer.from_str(json.dumps(document))
     except Exception as error:  # the library raises Exception itself
-        raise InvalidModelError(f"{folder / TOKENIZER_FILE} cannot be used: {error}") from error
+        why = "".join(c if c.isprintable() else " " for c in str(error))[:300]
+        raise InvalidModelError(f"{folder / TOKENIZER_FILE} cannot be used: {why}") from error
     tokenizer.encode_special_tokens = True  # "</s>" in a text is text
     return tokenizer
 

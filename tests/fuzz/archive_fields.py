@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+SKIPPABLE = b"\x89NNS"
 STORED, CONSTANT, CODED, MIXED, CONTEXTS, TENSORS, FIELDS, DELTA, TOKENS = range(9)
 
 
@@ -24,19 +25,50 @@ class Field:
     header_end: int
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What, begin and end of each field of a header; the length of the payloads behind it; the size
+    and the checksum of each block."""
+
+    places: list[tuple[str, int, int]]
+    payloads: int
+    blocks: list[tuple[int, int]]
+
+
 def fields_of(archive: bytes) -> list[Field]:
-    found: list[Field] = []
+    return [
+        Field(what, begin, end, at, frame.places[-1][2])
+        for at, frame in frames_of(archive)
+        for what, begin, end in frame.places
+    ]
+
+
+def blocks_of(archive: bytes) -> list[tuple[int, int]]:
+    """The size and the checksum of every block."""
+    return [block for _, frame in frames_of(archive) for block in frame.blocks]
+
+
+def frames_of(archive: bytes) -> Iterator[tuple[int, Frame]]:
+    """Where each frame begins, and what it says; skippable ones are passed over."""
     at = 0
     while at < len(archive):
-        places, payloads = frame_fields(archive, at)
-        header_end = places[-1][2]
-        found += [Field(what, begin, end, at, header_end) for what, begin, end in places]
-        at = header_end + payloads
-    return found
+        if archive.startswith(SKIPPABLE, at):
+            size, end = number_at(archive, at + 5)
+            at = end + size
+            continue
+        frame = read_frame(archive, at)
+        yield at, frame
+        at = frame.places[-1][2] + frame.payloads
 
 
-def frame_fields(archive: bytes, begin: int) -> tuple[list[tuple[str, int, int]], int]:
-    """What, begin and end of each field of a header, and the length of the payloads behind it."""
+def number_at(archive: bytes, at: int) -> tuple[int, int]:
+    """The varint at ``at``, and where it ends."""
+    size = next(i for i in range(9) if archive[at + i] < 0x80) + 1
+    piece = archive[at : at + size]
+    return sum((byte & 0x7F) << 7 * i for i, byte in enumerate(piece)), at + size
+
+
+def read_frame(archive: bytes, begin: int) -> Frame:
     places: list[tuple[str, int, int]] = []
 
     def take(what: str, size: int) -> bytes:
@@ -46,9 +78,9 @@ def frame_fields(archive: bytes, begin: int) -> tuple[list[tuple[str, int, int]]
 
     def varint() -> int:
         start = places[-1][2]
-        size = next(i for i in range(9) if archive[start + i] < 0x80) + 1
-        piece = take("varint", size)
-        return sum((byte & 0x7F) << 7 * i for i, byte in enumerate(piece))
+        value, end = number_at(archive, start)
+        take("varint", end - start)
+        return value
 
     take("bytes", 4)
     flags = take("bytes", 2)[1]
@@ -58,12 +90,13 @@ def frame_fields(archive: bytes, begin: int) -> tuple[list[tuple[str, int, int]]
     if flags & 16:
         take("bytes", varint())
     total, block_size = varint(), varint()
-    payloads = 0
-    for _ in range(-(-total // block_size) if total else 0):
+    payloads, blocks = 0, []
+    for at in range(0, total, block_size or 1):
         code = take("bytes", 1)[0]
         kind, transform = code & 15, code >> 4
         payloads += varint()
-        take("block checksum", 8)
+        checksum = int.from_bytes(take("block checksum", 8), "little")
+        blocks.append((min(block_size, total - at), checksum))
         for _number in numbers(kind, transform):
             varint()
         if kind in (TENSORS, FIELDS, DELTA):
@@ -74,7 +107,7 @@ def frame_fields(archive: bytes, begin: int) -> tuple[list[tuple[str, int, int]]
                     take("bytes", 1)
                     varint()
     take("header checksum", 4)
-    return places, payloads
+    return Frame(places, payloads, blocks)
 
 
 def numbers(kind: int, transform: int) -> Iterator[str]:

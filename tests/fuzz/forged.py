@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import lru_cache
+from unittest.mock import patch
 
 import numpy as np
+from archive_fields import blocks_of, fields_of
 from fields import Fields, attempt
 
 import nncodec
+from nncodec import api
 from nncodec._core import xxh64
-from nncodec.codec import decompress_stream
-from nncodec.container import MAGIC, NUMERIC_VERSION, VERSION, Kind, header_checksum, read_frames
+from nncodec.container import MAGIC, NUMERIC_VERSION, VERSION, Kind, header_checksum
 from nncodec.container import varint as packed
 from nncodec.engine.native import NativeContexts
 from nncodec.errors import ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder
-from nncodec.memory import View
 from nncodec.tensors.base import Base
 from nncodec.tensors.items import CODES
 
@@ -122,7 +122,7 @@ def repaired(archive: bytes, edited: bytes, header: int) -> bytes:
 
 @lru_cache
 def header_size(archive: bytes) -> int:
-    return read_frames(io.BytesIO(archive))[0].header_size
+    return fields_of(archive)[0].header_end
 
 
 def decode(
@@ -135,9 +135,8 @@ def decode(
             raise ModelNotFoundError(f"no model {model_id.hex()}")
         return (coders or {})[model_id]
 
-    sink = io.BytesIO()
-    decompress_stream(View(memoryview(archive)), sink, find, max_output_size=most, base=BASE)
-    return sink.getvalue()
+    with patch.object(api, "load_coder", lambda model_id, *_: find(model_id)):
+        return nncodec.decompress(archive, max_output_size=most, threads=1, base=BASE.data)
 
 
 def check(archive: bytes, coders: dict[bytes, Coder] | None = None) -> bytes | None:
@@ -149,10 +148,10 @@ def check(archive: bytes, coders: dict[bytes, Coder] | None = None) -> bytes | N
     assert info is not None
     assert info.uncompressed_size == len(data)
     at = 0
-    for frame in read_frames(io.BytesIO(archive)):
-        for block in frame.blocks:
-            assert xxh64(data[at : at + block.size]) == block.checksum
-            at += block.size
+    for size, checksum in blocks_of(archive):
+        assert xxh64(data[at : at + size]) == checksum
+        at += size
+    assert at == len(data)
     return data
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nncodec.causal.exact.balance import MOST, choose, pair_factors
 from nncodec.causal.exact.config import MAX_CACHE_BYTES, ExactConfig
 from nncodec.causal.exact.weights import MAX_BIAS, ExactModel, token_tensors
-from nncodec.config import MAX_WINDOW
+from nncodec.config import MAX_WINDOW, shown
 from nncodec.engine_weights import MAX_SCALE, MIN_SCALE, Tensors
 from nncodec.errors import InvalidModelError
 from nncodec.lm.export import LOG2_E, quantize_rows
@@ -34,9 +34,10 @@ ROWS = 512  # of the calibration text, that balancing looks at
 
 def check_family(family: Any) -> None:
     """Raises InvalidModelError for a ``model_type`` that the engine does not compute."""
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise InvalidModelError(
-            f"no exact mode for this model: its type {family!r} is none of {', '.join(FAMILIES)}"
+            f"no exact mode for this model: its type {shown(family)} is none of "
+            f"{', '.join(FAMILIES)}"
         )
 
 
