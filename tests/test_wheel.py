@@ -76,7 +76,10 @@ def test_sdist_has_what_builds_and_checks_it(sdist: Path) -> None:
 
 def test_sdist_has_nothing_else(sdist: Path) -> None:
     names = below(sdist)
-    assert not [name for name in names if name.endswith(("model.safetensors", ".so", ".pyc"))]
+    assert not [name for name in names if name.endswith((".so", ".pyc"))]
+    assert not [
+        name for name in names if name.startswith("models/") and name.endswith("/model.safetensors")
+    ]
     allowed = (
         "nncodec/",
         "models/",
