@@ -169,9 +169,10 @@ def test_wide_counts_are_a_distribution(z: np.ndarray) -> None:
     counts = arithmetic.wide_counts(torch.from_numpy(z)).numpy()
     assert counts.min() >= 1
     assert counts.sum() == WIDE_COUNT_TOTAL
-    assert counts[z.argmax()] == counts.max()
+    # What rounding leaves goes to the first of the largest masses, which close logits may share.
+    assert z.max() - z[counts.argmax()] < 1e-6
     order = np.argsort(z, kind="stable")
-    assert (np.diff(counts[order]) >= 0).all() or (z[order][-1] == z[order][-2])
+    assert (np.diff(counts[order]) >= 0).all() or z[order][-1] - z[order][-2] < 1e-6
     p = np.exp2((z - z.max()).astype(np.float64))
     assert np.abs(counts / 2.0**32 - p / p.sum()).max() < 2e-4
 
