@@ -69,9 +69,10 @@ def has_repeats(data: Bytes) -> bool:
     marked[(anchors * factor) >> shift] = True
     found = 0
     for offset in range(8):
+        likely = [np.zeros(0, dtype="<u8")]
         for begin in range(offset, len(data), COUNTED):
             piece = data[begin : begin + COUNTED]
             words = np.frombuffer(piece[: len(piece) // 8 * 8].tobytes(), dtype="<u8")
-            likely = words[marked[(words * factor) >> shift]]
-            found += int(np.isin(likely, anchors).sum())
+            likely.append(words[marked[(words * factor) >> shift]])
+        found += int(np.isin(np.concatenate(likely), anchors).sum())
     return (found - len(anchors)) * 100 > len(places)
