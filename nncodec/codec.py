@@ -261,7 +261,7 @@ class Codec:
             written += len(packed)
         return total, written
 
-    def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes]:
+    def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, Payload]:
         """The smallest of the block kinds, with its payload. Reports len(data) bytes in all."""
         checksum = xxh64(data)
         if (data == data[0]).all():
@@ -283,7 +283,7 @@ class Codec:
                 sizes = len(data), len(payload)
                 shorter = len(coded) if transform else 0
                 return Block(kind, *sizes, checksum, geometry, transform, shorter), payload
-        return Block(Kind.STORED, len(data), len(data), checksum), data.tobytes()
+        return Block(Kind.STORED, len(data), len(data), checksum), data.data  # no copy
 
     def judge(self, data: Bytes) -> Density:
         """Its density; a large dense block of which context models gain little counts as random."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from nncodec.blocks import Bytes
 from nncodec.numerics import COUNT_BITS, code_length
 
 SMALL = 1 << 14  # blocks below this are simply tried
 ANCHOR, HASH_BITS = 64, 22
+COUNTED = 1 << 20  # bytes that are looked at together: numpy makes some times as many of them
 
 
 class Density(IntEnum):
@@ -29,7 +31,7 @@ def density(data: Bytes) -> Density:
     """Judge (n,) bytes."""
     if len(data) < SMALL:
         return Density.PLAIN
-    counts = np.bincount(data, minlength=256).astype(np.int64)
+    counts = byte_counts(data)
     rates = np.maximum((counts << COUNT_BITS) // len(data), 1).astype(np.int32)
     cost = int((counts * code_length(rates)).sum())  # of an ideal order-0 code, in bits / 256
     full = 8 * 256 * len(data)
@@ -41,6 +43,14 @@ def density(data: Bytes) -> Density:
     if (cost + 184 * 256) * 1000 < full * 999:
         return Density.DENSE
     return Density.RANDOM
+
+
+def byte_counts(data: Bytes) -> npt.NDArray[np.int64]:
+    """(256,) of (n,)."""
+    counts = np.zeros(256, dtype=np.int64)
+    for begin in range(0, len(data), COUNTED):
+        counts += np.bincount(data[begin : begin + COUNTED], minlength=256)
+    return counts
 
 
 def dense_sample(data: Bytes) -> Bytes:
@@ -59,8 +69,10 @@ def has_repeats(data: Bytes) -> bool:
     marked[(anchors * factor) >> shift] = True
     found = 0
     for offset in range(8):
-        rest = data[offset:]
-        words = np.frombuffer(rest[: len(rest) // 8 * 8].tobytes(), dtype="<u8")
-        likely = words[marked[(words * factor) >> shift]]
-        found += int(np.isin(likely, anchors).sum())
+        likely = [np.zeros(0, dtype="<u8")]
+        for begin in range(offset, len(data), COUNTED):
+            piece = data[begin : begin + COUNTED]
+            words = np.frombuffer(piece[: len(piece) // 8 * 8].tobytes(), dtype="<u8")
+            likely.append(words[marked[(words * factor) >> shift]])
+        found += int(np.isin(np.concatenate(likely), anchors).sum())
     return (found - len(anchors)) * 100 > len(places)

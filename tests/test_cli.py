@@ -267,7 +267,7 @@ def damaged_archives() -> dict[str, tuple[bytes, str]]:
     stored, header = stored_archive(b"precious"), len(stored_archive(b"precious")) - 8
     coded = bytes((2, 1)) + bytes(8) + b"\x01\x00"
     return {
-        "empty file": (b"", "signature"),
+        "empty file": (b"", "is empty"),
         "cut header": (stored[:10], "header"),
         "cut payload": (stored[:-1], "ends in the middle"),
         "flipped payload": (stored[:-1] + b"X", "checksum"),
@@ -411,6 +411,7 @@ def test_info_json(packed: Path, tmp_path: Path) -> None:
         "environments": [],
         "uncompressed_size": 8,
         "compressed_size": packed.stat().st_size,
+        "skipped_bytes": 0,
         "bits_per_byte": packed.stat().st_size,
         "ratio": 8 / packed.stat().st_size,
     }

@@ -21,6 +21,19 @@ def test_import_is_light() -> None:
     assert (result.returncode, result.stdout) == (0, b"[]\n"), python_fails(result)
 
 
+def test_files_and_streams_are_imported_when_they_are_used() -> None:
+    code = (
+        "import nncodec, sys\n"
+        "lazy = [f'nncodec.{m}' for m in ('fileobject', 'streaming', 'reader')]\n"
+        "assert not any(name in sys.modules for name in lazy)\n"
+        "from nncodec import *\n"
+        "assert open is nncodec.open is sys.modules['nncodec.fileobject'].open\n"
+        "assert nncodec.Compressor and Decompressor and NNCodecFile\n"
+    )
+    result = run_python(code)
+    assert result.returncode == 0, python_fails(result)
+
+
 COMMANDS = [
     ["--help"],
     ["info", "stored.nnc"],

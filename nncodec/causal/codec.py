@@ -168,7 +168,7 @@ class CausalCodec(Codec):
         self.tokenizer = load_tokenizer(model.folder.path)
         self.environment = model.environment.pack()
 
-    def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes]:
+    def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes | memoryview]:
         row, payload = self.alone.encode_block(data, no_progress)
         tried = None
         if row.kind in (Kind.STORED, Kind.CONTEXTS) and row.size > 0:

@@ -42,7 +42,7 @@ class ExactCodec(Codec):
         self.alone = Codec(NativeContexts(), None, 1, bits)  # for all that is not text
         self.most_lanes = lanes or LANES[level][0]
 
-    def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes]:
+    def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes | memoryview]:
         row, payload = self.alone.encode_block(data, no_progress)
         if row.kind in (Kind.STORED, Kind.CONTEXTS) and row.size > 0:
             tried = self.try_tokens(data, progress)
