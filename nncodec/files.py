@@ -42,7 +42,7 @@ def atomic_file(
     temporary one beside it; synced, and given the name. Before that ``finish`` may set its
     attributes by a path, which are those of any new file otherwise. On any exception nothing is
     left. Without ``replace`` a file that came there in the meantime stays. Raises NNCodecError if
-    none can be made, or if one is there that is not to be replaced.
+    none can be made, synced or named, or if one is there that is not to be replaced.
     """
     entered = False
     try:

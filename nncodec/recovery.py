@@ -18,7 +18,8 @@ from nncodec import api
 from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.codec import decode_block, within
 from nncodec.container import MAGIC, Block, Kind
-from nncodec.damaged import Finder, Found, Header, Skipped
+from nncodec.damaged import Finder, Found, Skipped
+from nncodec.damaged_header import Header
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.parsing import read_frame

@@ -58,7 +58,7 @@ def test_a_full_disk_is_an_error_that_names_the_table(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(BenchError, match=r"cannot write .*table\.csv: no space left on device"):
+    with pytest.raises(NNCodecError, match=r"cannot write .*table\.csv: no space left on device"):
         write_results(tmp_path / "table.csv", [dict.fromkeys(COLUMNS, "x")])
     assert list(tmp_path.iterdir()) == []
 
