@@ -200,10 +200,15 @@ def test_the_twin_rejects_damage_too() -> None:
 def test_lengths_have_their_shortest_form() -> None:
     """Both of a payload; five bytes are the most, and what a longer form would say is another."""
     items, data, payload = sample()
-    size, plan_size = (payload[0], 1) if payload[0] < 128 else (payload[0] & 127 | payload[1] << 7, 2)
+    size, plan_size = (
+        (payload[0], 1) if payload[0] < 128 else (payload[0] & 127 | payload[1] << 7, 2)
+    )
     at = plan_size + size
     assert fields.decode(items, payload) == data
-    for begin, end in ((0, plan_size), (at, next(i for i in range(at, at + 5) if payload[i] < 128) + 1)):
+    for end in (
+        plan_size,
+        next(i for i in range(at, at + 5) if payload[i] < 128) + 1,
+    ):
         longer = payload[: end - 1] + bytes((payload[end - 1] | 0x80, 0)) + payload[end:]
         with pytest.raises(PayloadError):
             fields.decode(items, longer)
