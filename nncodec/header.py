@@ -113,13 +113,14 @@ def parse_header(start: bytes) -> Parse[Frame]:
     expected = header_checksum(fields.seen)
     if (yield from fields.take(4)) != expected:
         raise CorruptDataError("frame header is damaged (its checksum does not match)")
-    if (model_id is not None) != any(block.kind in WITH_MODEL for block in blocks):
+    kinds = {block.kind for block in blocks}
+    if (model_id is not None) != bool(kinds & set(WITH_MODEL)):
         raise CorruptDataError("frame header: a model is named exactly when blocks are coded")
-    if base_id is None and any(block.kind == Kind.DELTA for block in blocks):
+    if Kind.TOKENS in kinds and kinds & {Kind.CODED, Kind.MIXED}:
+        raise CorruptDataError("frame header: one model over tokens and over bytes at once")
+    if base_id is None and Kind.DELTA in kinds:
         raise CorruptDataError("frame header: a delta names no base")
-    if environment is not None and not (
-        environment and any(block.kind == Kind.TOKENS for block in blocks)
-    ):
+    if environment is not None and not (environment and Kind.TOKENS in kinds):
         raise CorruptDataError("frame header: an environment of nothing")
     links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
     sizes = (len(fields.seen), environment)
@@ -250,7 +251,9 @@ def check_lanes(geometry: Geometry, coded_size: int) -> None:
 
 def check_table(geometry: Geometry, coded_size: int, kind: Kind) -> None:
     bits, most = geometry.table_bits, needed_table_bits(coded_size)
-    if bits == 0 and kind == Kind.TOKENS:  # as they come, without context models
+    if kind == Kind.TOKENS:  # without context models; the field is there for them to come
+        if bits:
+            raise CorruptDataError(f"block table: a table of {bits} bits for tokens")
         return
     if bits < MIN_TABLE_BITS:
         raise CorruptDataError(f"block table: a table of {bits} bits is too small")

@@ -1,4 +1,4 @@
-"""The models that golden archives of tokens name: tiny, random, the same on every machine.
+"""The models that golden archives name, over tokens and bytes: tiny, random, the same everywhere.
 
 They lie in tests/golden/models and are minted once, as the archives are; only Python's integer
 random methods and products with powers of two are used.
@@ -22,12 +22,23 @@ from nncodec.causal.exact.weights import ExactModel, expected_shapes, token_tens
 from nncodec.causal.folder import CausalFolder
 from nncodec.causal.tokenize import Tokens
 from nncodec.causal.vocabulary import TokenTable
+from nncodec.config import ModelConfig
 from nncodec.container import Block, Frame, Kind, varint
+from nncodec.engine_weights import EngineModel
+from nncodec.engine_weights import expected_shapes as byte_shapes
 
 MODELS = Path(__file__).resolve().parent / "golden" / "models"
 PROSE = MODELS.parent.parent.parent / "corpora" / "samples" / "prose.txt"
 FLOAT_MODEL = "float"
 WORDS, SPECIALS = 160, 4
+# Over bytes: what no model that is shipped has. Groups of heads, windows of one and of odd sizes, a
+# period that is no power of two, sums above 2^24, n-grams of orders that do not rise.
+GROUPED = "grouped"
+GROUPED_CONFIG = ModelConfig(
+    d_model=12, n_heads=6, n_kv_heads=2, head_dim=10, d_ff=1300, windows=(1, 3, 33),
+    rope_period=100, rope_multipliers=(16, 9, 5, 2, 1),
+    ngram_orders=(8, 1, 7, 2), ngram_bits=4, ngram_width=5,
+)  # fmt: skip
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {
         "d_model": 24, "n_layers": 2, "n_heads": 2, "n_kv_heads": 2, "head_dim": 8, "d_ff": 40,
@@ -73,6 +84,33 @@ def new_exact_model(name: str) -> ExactModel:
             continue
         tensors[tensor] = np.array(values, dtype).reshape(shape)
     return ExactModel(config, tensors)
+
+
+def new_grouped_model() -> EngineModel:
+    """Random, but for rows of the largest weights, whose sums are above 2^24 and odd."""
+    rng, tensors = random.Random("grouped"), {}
+    for name, (dtype, shape) in byte_shapes(GROUPED_CONFIG).items():
+        count = int(np.prod(shape))
+        if dtype is np.int8:
+            values = [rng.randrange(-127, 128) for _ in range(count)]
+            if name == "blocks.0.up.weight":  # channels are alike: all of them large, or all zero
+                values = [v if i // 12 % 25 == 24 else values[i % 12] for i, v in enumerate(values)]
+            if name.endswith("down.weight"):
+                values = [v if i // 1300 % 3 else 127 - (i % 7 == 0) for i, v in enumerate(values)]
+        else:
+            values = [rng.randrange(2048, 8192) * 2.0**-12 for _ in range(count)]  # around 1
+            if name.endswith("scale"):
+                values = [value * 2.0**-8 for value in values]
+            if name.endswith("down.scale"):
+                values = [value * 2.0**-10 for value in values]
+            if name.endswith("qkv.scale"):
+                values = [value * 2.0**2 for value in values]
+            if name == "blocks.0.up.scale":
+                values = [v / 4 if i % 25 == 24 else values[0] for i, v in enumerate(values)]
+            if name.endswith("gain"):
+                values[-1] = -values[-1]
+        tensors[name] = np.array(values, dtype).reshape(shape)
+    return EngineModel(GROUPED_CONFIG, tensors)
 
 
 def exact_model(name: str) -> ExactModel:
@@ -141,6 +179,9 @@ def mint_models() -> None:
     for name in SHAPES:
         if not (MODELS / name).exists():
             new_exact_model(name).save(MODELS / name)
+    if not (MODELS / GROUPED).exists():
+        new_grouped_model().save(MODELS / GROUPED)
+        GROUPED_CONFIG.save(MODELS / GROUPED)
     if not (MODELS / FLOAT_MODEL).exists():
         mint_float_model(MODELS / FLOAT_MODEL)
 
@@ -149,3 +190,4 @@ def check_models() -> None:
     """That the minted ones are what would be minted now. Raises AssertionError."""
     for name in SHAPES:
         assert new_exact_model(name).model_id == exact_model(name).model_id, name
+    assert new_grouped_model().model_id == EngineModel.load(MODELS / GROUPED).model_id

@@ -10,7 +10,9 @@ of corpora/samples and corpora/weights.
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +29,9 @@ from nncodec.blocks import Geometry
 from nncodec.causal.exact.blocks import ExactTokens
 from nncodec.causal.exact.native import NativeEngine as ExactEngine
 from nncodec.codec import Codec
-from nncodec.container import NO_GEOMETRY, Block, Frame, Kind
+from nncodec.container import NO_GEOMETRY, Block, Frame, Kind, skippable_frame
 from nncodec.engine.native import NativeContexts, NativeEngine, choose_isa
+from nncodec.engine_weights import EngineModel
 from nncodec.frames import Coded, chain
 from nncodec.lanes import no_progress
 from nncodec.levels import LEVELS
@@ -59,12 +62,18 @@ class Golden:
     @property
     def written(self) -> bool:
         """Whether its format is the one that is written; others are only read."""
-        return self.name.startswith("v1_")
+        return self.name.startswith("v1_") and not self.foreign
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another encoder made it: one of the second decoder's authors, from the format's
+        documents alone. This release reads it, and would write other bytes of the same."""
+        return self.way == "foreign"
 
     @property
     def brief(self) -> bool:
         """Whether a slow decoder has it in seconds."""
-        return "_brief_" in self.name
+        return "_brief_" in self.name or self.foreign
 
     @property
     def bytes(self) -> bytes:
@@ -85,6 +94,23 @@ def samples(tag: str, level: int, model: str, names: str, way: str = "compressed
     return [Golden(f"{tag}_{name}", name, way, level, model) for name in names.split()]
 
 
+FOREIGN = {
+    "coded_lanes_no_prefix": ("prose.txt[100:1103]", "foreign", 0, "small"),
+    "coded_all_prefix": ("prose.txt[:300]", "foreign", 0, "small"),
+    "coded_300": ("prose.txt[:700]", "foreign", 0, "nano"),
+    "coded_x86": ("code.bin[:2000]", "foreign", 0, "nano"),
+    "mixed_256_lanes": ("events.json[:1500]", "foreign", 0, "nano"),
+    "mixed_prefix_of_one": ("prose.txt[7:600]", "foreign", 0, "small"),
+    "contexts_escapes_upper": ("surrogates.json", "foreign"),
+    "contexts_long_match": ("crlf*3000", "foreign"),
+    "contexts_records_change": ("records.bin", "foreign"),
+    "contexts_x86_overlapping": ("targets.bin", "foreign"),
+    "skippables": ("prose.txt[:200]+access.log[:300]+events.json[:300]", "foreign"),
+    "versions_joined": ("prose.txt[:200]+access.log[:300]", "foreign"),
+    "block_above_total": ("prose.txt[:300]", "foreign"),
+    "empty_chain": ("noise[:0]", "foreign"),
+    "models_joined": ("prose.txt[:200]+access.log[:300]", "foreign"),
+}
 TEXTS = "access.log code.bin events.json notes.json prose.txt readings.csv table.bin"
 GOLDENS = [
     # Format 0: read, no longer written.
@@ -151,6 +177,27 @@ GOLDENS = [
         *("v1_brief_blocks", "prose.txt[:600]+noise[:600]+access.log[:1]*600+prose.txt[600:900]"),
         *("in_blocks", 2, "nano"),
     ),
+    # What the documents say and none of the above decides.
+    Golden("v1_brief_table", "table.bin[:8600]", level=1),  # long enough for records to be found
+    Golden("v1_brief_long_matches", "access.log[:300]*9", level=1),
+    Golden("v1_brief_skippable", "prose.txt[:700]+access.log[:800]", "with_skippable_frames", 1),
+    Golden(
+        *("v1_brief_all_prefix", "prose.txt[:400]", "in_lanes"),
+        model="nano",
+        geometry=Geometry(lanes=1, prefix=400, table_bits=10),
+    ),
+    Golden(
+        *("v1_brief_grouped", "grouped.txt[:600]", "in_lanes"),
+        model="grouped",
+        geometry=Geometry(lanes=2, prefix=0, table_bits=10),
+    ),
+    Golden(
+        *("v1_brief_grouped_lanes", "grouped.txt[600:1290]", "in_lanes"),
+        model="grouped",
+        geometry=Geometry(lanes=9, prefix=41),
+    ),
+    # By another encoder.
+    *(Golden(f"v1_foreign_{name}", *made) for name, made in FOREIGN.items()),
 ]
 BY_NAME = {golden.name: golden for golden in GOLDENS}
 
@@ -174,7 +221,51 @@ def source(name: str) -> bytes:
         from sample_weights import long_file
 
         return long_file()
+    if name in MADE:
+        return MADE[name]()
     return next(folder / name for folder in FOLDERS if (folder / name).exists()).read_bytes()
+
+
+def surrogates() -> bytes:
+    """Escapes of JSON in capitals: pairs, lone surrogates, ends of the ranges of UTF-8."""
+    line = (
+        r"\uD83D\uDE00 \uD83D X \uDC00\uD800 \u00E9\u0080\u007F \u0416\uFFFF "
+        r"\uDBFF\uDFFF \u07FF\u0800 "
+    )
+    return b'{"A": "' + line.encode() * 12 + b'"}'
+
+
+def records() -> bytes:
+    """Records of seven bytes, then of twelve."""
+    seven = [struct.pack("<IHB", i * 77, i % 5, 7) for i in range(700)]
+    twelve = [struct.pack("<IIHBB", 9, i * 1001, i % 3, 200, i % 7) for i in range(700)]
+    return b"".join(seven + twelve)
+
+
+def targets() -> bytes:
+    """Calls and jumps of x86 whose targets overlap."""
+    rng = random.Random(5)
+    return bytes(rng.choice(b"\xe8\xe8\x00\x00\x00\xff\xe9\x0f\x80\x48\x05") for _ in range(1500))
+
+
+def spoken() -> bytes:
+    """What the model ``grouped`` says: it knows no language."""
+    rng, state, token = random.Random("said"), engine_of("grouped", "portable", 1)[0].start(), 256
+    said = bytearray()
+    for _ in range(1290):
+        counts = state.advance(np.array([[token]]))[0, 0]
+        token = int(np.searchsorted(np.cumsum(counts), rng.randrange(1 << 24), side="right"))
+        said.append(token)
+    return bytes(said)
+
+
+MADE: dict[str, Callable[[], bytes]] = {
+    "grouped.txt": spoken,
+    "crlf": lambda: b"\r\n",
+    "surrogates.json": surrogates,
+    "records.bin": records,
+    "targets.bin": targets,
+}
 
 
 def data_of(expression: str) -> bytes:
@@ -187,7 +278,8 @@ def array(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 
 @cache
 def engine_of(model: str, isa: str, threads: int) -> tuple[NativeEngine, bytes]:
-    weights = modelstore.find(model)
+    own = GOLDEN / "models" / model
+    weights = EngineModel.load(own) if own.is_dir() else modelstore.find(model)
     return NativeEngine(weights, threads, isa), weights.model_id
 
 
@@ -234,6 +326,19 @@ def chained(golden: Golden, threads: int) -> bytes:
     return b"".join(chain(codec.encode_frame(array(part)) for part in terms(golden.data)))
 
 
+def with_skippable_frames(golden: Golden, threads: int) -> bytes:
+    """A chain with skippable frames in front of it, within it and behind it."""
+    codec = codec_of(golden, threads)
+    first, last = (codec.encode_frame(array(part)) for part in terms(golden.data))
+    skipped = skippable_frame(0x80, source("noise")[:200]) + skippable_frame(0xFF, b"")
+    pieces = skippable_frame(0x81, b"a note"), *first.pieces(continues=False, more=True), skipped
+    return b"".join((*pieces, *last.pieces(continues=True, more=False), skipped))
+
+
+def foreign(golden: Golden, _threads: int) -> bytes:
+    raise NotImplementedError(f"{golden.name} comes from another encoder: restore it")
+
+
 def in_blocks(golden: Golden, threads: int) -> bytes:
     """Each part a block of one frame."""
     codec, parts = codec_of(golden, threads), terms(golden.data)
@@ -275,7 +380,7 @@ WAYS: dict[str, Callable[[Golden, int], bytes]] = {
     way.__name__: way
     for way in (
         *(compressed, by_network, in_lanes, joined, chained, in_blocks),
-        *(of_tokens, of_floats),
+        *(of_tokens, of_floats, with_skippable_frames, foreign),
     )
 }
 

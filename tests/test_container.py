@@ -217,8 +217,10 @@ def frames(draw: st.DrawFn) -> Frame:
     last = draw(st.integers(1, block_size))
     sizes = [block_size] * (count - 1) + [last] if count else []
     blocks = []
+    of_bytes = draw(st.booleans())  # the frame's model: over bytes or over tokens
+    others = {Kind.TOKENS} if of_bytes else {Kind.CODED, Kind.MIXED}
     for size in sizes:
-        kind = draw(st.sampled_from(Kind))
+        kind = draw(st.sampled_from(sorted(set(Kind) - others)))
         checksum = draw(st.integers(0, 2**64 - 1))
         transform, shorter, coded_size = Transform.NONE, 0, size
         if kind in WITH_TRANSFORM and draw(st.booleans()):
@@ -231,7 +233,7 @@ def frames(draw: st.DrawFn) -> Frame:
             lanes = draw(st.integers(1, max(1, min(MAX_LANES, coded_size - prefix))))
         if kind in WITH_TABLE:
             most = min(MAX_TABLE_BITS, needed_table_bits(coded_size))
-            table_bits = draw(st.integers(MIN_TABLE_BITS, most))
+            table_bits = 0 if kind == Kind.TOKENS else draw(st.integers(MIN_TABLE_BITS, most))
         payload = {Kind.STORED: size, Kind.CONSTANT: 1}.get(kind)
         payload = draw(st.integers(0, size)) if payload is None else payload
         geometry = Geometry(lanes, prefix, table_bits)
@@ -275,6 +277,10 @@ def test_a_cut_header_is_truncated(frame: Frame, data: st.DataObject) -> None:
 def transformed(transform: int, row: bytes, coded_size: int) -> bytes:
     """A row of the block table with a transform, unchecked."""
     return bytes((row[0] | transform << 4,)) + row[1:] + varint(coded_size)
+
+
+def tokens_row(payload: int, table_bits: int = 0) -> bytes:
+    return bytes((Kind.TOKENS, payload)) + bytes(8) + bytes((1, 0, table_bits))
 
 
 STORED_ROW = b"\x00\x03" + xxh64(b"abc").to_bytes(8, "little")
@@ -411,6 +417,18 @@ REJECTED = {
     "model in an empty archive": (
         forge(MODEL + b"\x00\x00", flags=1),
         "exactly when blocks are coded",
+    ),
+    "mixed next to tokens": (
+        forge(MODEL + b"\x06\x03" + mixed_row(1) + tokens_row(1), flags=1),
+        "over tokens and over bytes at once",
+    ),
+    "coded next to tokens": (
+        forge(MODEL + b"\x06\x03" + tokens_row(1) + coded_row(1), flags=1),
+        "over tokens and over bytes at once",
+    ),
+    "a table for tokens": (
+        forge(MODEL + b"\x03\x03" + tokens_row(1, table_bits=10), flags=1),
+        "a table of 10 bits for tokens",
     ),
     "garbage behind an archive": (STORED + b"garbage", "trailing garbage"),
     "zeros behind an archive": (STORED + bytes(512), "trailing garbage"),

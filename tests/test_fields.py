@@ -197,6 +197,26 @@ def test_the_twin_rejects_damage_too() -> None:
         assert got == expected
 
 
+def test_lengths_have_their_shortest_form() -> None:
+    """Both of a payload; five bytes are the most, and what a longer form would say is another."""
+    items, data, payload = sample()
+    size, plan_size = (
+        (payload[0], 1) if payload[0] < 128 else (payload[0] & 127 | payload[1] << 7, 2)
+    )
+    at = plan_size + size
+    assert fields.decode(items, payload) == data
+    for end in (
+        plan_size,
+        next(i for i in range(at, at + 5) if payload[i] < 128) + 1,
+    ):
+        longer = payload[: end - 1] + bytes((payload[end - 1] | 0x80, 0)) + payload[end:]
+        with pytest.raises(PayloadError):
+            fields.decode(items, longer)
+        for isa in available_isas():
+            with pytest.raises(PayloadError):
+                decode_fields(items, longer, isa)
+
+
 def test_items_that_do_not_fill_a_chunk() -> None:
     chunk = np.zeros(16, dtype=np.uint8)
     for items in (

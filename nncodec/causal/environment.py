@@ -40,7 +40,7 @@ class Environment:
     def parse(cls, packed: bytes) -> Environment:
         """Raises CorruptDataError if these are no such bytes."""
         try:
-            found = cls(*json.loads(packed))
+            found = cls(*json.loads(packed.decode("utf-8")))
         except (ValueError, TypeError, RecursionError) as error:
             why = f"{error}".partition("__init__() ")[2] or error
             raise CorruptDataError(f"frame header: no numeric environment ({why})") from error

@@ -37,6 +37,7 @@ class Reader {
     for (int shift = 0; shift < 35; shift += 7) {
       const uint8_t byte = *take(1);
       value |= static_cast<std::size_t>(byte & 127) << shift;
+      if (byte == 0 && shift > 0) throw PayloadError("a length is not in its shortest form");
       if (byte < 128) return value;
     }
     throw PayloadError("a length is too long");

@@ -106,6 +106,8 @@ def _read_varint(data: bytes) -> tuple[int, bytes]:
     for i, byte in enumerate(data[:5]):
         value |= (byte & 0x7F) << 7 * i
         if byte < 0x80:
+            if byte == 0 and i:
+                raise PayloadError("a length is not in its shortest form")
             return value, data[i + 1 :]
     raise PayloadError("a length is too long, or payload ends too early")
 

@@ -82,7 +82,7 @@ class Forger:
         if kind in (Kind.CODED, Kind.MIXED, Kind.TOKENS):
             row += self.varint(1 + f.byte() % 9) + self.varint(f.below(min(size, 200)))
         if kind in (Kind.MIXED, Kind.CONTEXTS, Kind.TOKENS):
-            row += self.varint(0 if kind == Kind.TOKENS and f.byte() & 1 else 10)
+            row += self.varint(0 if kind == Kind.TOKENS and f.byte() < 250 else 10)
         if transform:
             row += self.varint(size if transform == 1 else 1 + f.below(size))
         if kind in (Kind.TENSORS, Kind.FIELDS, Kind.DELTA):
