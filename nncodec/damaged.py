@@ -326,5 +326,3 @@ class Finder:
         finally:
             self.to_parse -= left - self.left + A_TRIAL
             self.left = left  # trials have a bound of their own
-
-    (Kind,)
