@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from golden_table import BY_NAME, GOLDEN, GOLDENS, ROOT, Golden, engine_of
 from helpers import coded_row, forge
@@ -20,6 +22,7 @@ from independent.decoder import decode as decode_independently
 from independent.errors import Rejected
 from independent.model_folder import finder
 from independent.token_folder import read_folder
+from safetensors.numpy import save
 from test_container import ABSURD, CONSTANT, EMPTY, REJECTED, STORED, tokens_row
 
 import nncodec
@@ -225,3 +228,45 @@ def test_every_kind_is_decoded() -> None:
     kinds = " ".join(nncodec.info(golden.path.read_bytes()).blocks.__repr__() for golden in DECODED)
     for kind in Kind:
         assert f"'{kind.name.lower()}'" in kinds, kind
+
+
+def odd_tensors(rng: np.random.Generator) -> dict[str, npt.NDArray[np.generic]]:
+    """What the golden archives have none of: sparse integers, wide ones, columns that no group
+    divides, noise, ends of a dtype's range."""
+    sparse = rng.random((12, 70)) < 0.8
+    small = np.rint(rng.normal(0, 3, (12, 70)))
+    return {
+        "a": np.where(sparse, 0, small).astype(np.int8),
+        "b": np.where(sparse, 128, 128 + small).astype(np.uint8),
+        "c": np.rint(rng.normal(0, 9000, (9, 40))).astype(np.int16),
+        "d": np.array([[-32768, 32767, 0, -1, 1] * 9] * 4, np.int16),
+        "e": rng.integers(0, 256, (5, 61)).astype(np.uint8),
+        "f": np.array([[np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45, 3e38, 1.0] * 5] * 6, np.float32),
+        "g": rng.normal(0, 1, (7, 37)).astype(np.float16),
+        "h": np.tile(rng.normal(0, 1, (1, 130)).astype(np.float32), (4, 1)),
+    }
+
+
+@pytest.mark.parametrize("level", [1, 4])
+def test_odd_tensors(level: int) -> None:
+    data = save(odd_tensors(np.random.default_rng(level)))
+    archive = nncodec.compress(data, level, model="nano" if level > 1 else None)
+    kinds = nncodec.info(archive).blocks
+    assert "tensors" in kinds or "fields" in kinds
+    assert second(archive) == data
+
+
+def test_odd_deltas() -> None:
+    """Integers and floats that moved, a row that is alone, elements that did not move."""
+    rng = np.random.default_rng(3)
+    tensors = odd_tensors(rng)
+    base = save(tensors)
+    for name in "abegh":
+        moved = tensors[name].copy()
+        change = rng.random(moved.shape) < 0.2
+        moved[change] += np.ones(1, moved.dtype)[0]
+        tensors[name] = moved
+    data = save(tensors)
+    archive = nncodec.compress(data, 1, base=base)
+    assert "delta" in nncodec.info(archive).blocks
+    assert second(archive, base) == data == product(archive, base)
