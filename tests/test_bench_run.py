@@ -438,7 +438,7 @@ def test_an_interrupted_run_leaves_nothing_behind(folder: Path, tmp_path: Path) 
     process = start(folder / "text", "--codecs", hangs, TMPDIR=str(temporary))
     hanging = int(wait_for(tmp_path / "pid"))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 130
+    assert process.wait(30) == -signal.SIGTERM
     assert gone(hanging)
     assert not list(temporary.iterdir())
 

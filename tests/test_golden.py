@@ -19,9 +19,10 @@ from golden_models import check_models
 from golden_table import BY_NAME, GOLDEN, GOLDENS, Golden, blocks_of, engine_of, make
 
 import nncodec
-from nncodec.container import Kind, each_frame
+from nncodec.container import Kind
 from nncodec.engine.native import available_isas
 from nncodec.errors import EnvironmentMismatchError
+from nncodec.parsing import each_frame
 from nncodec.tensors.dtypes import Dtype
 from nncodec.tensors.items import MODELLED
 from nncodec.tensors.modes import choose_mode

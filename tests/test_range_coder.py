@@ -72,7 +72,8 @@ def test_wide_rows_have_one_payload_and_come_back(
         payloads.add(encoder.finish())
     (payload,) = payloads
     ideal = (32 - np.log2(rows[np.arange(len(rows)), symbols])).sum() / 8
-    assert ideal - 1 <= len(payload) <= ideal + 1 + 1e-5 * len(rows)
+    # Zeros at the end are not written, so that luck can save as many as are read behind it.
+    assert ideal - 8 <= len(payload) <= ideal + 1 + 1e-5 * len(rows)
     for decoder in decoders(payload):
         assert (decoder.decode_wide(rows) == symbols).all()
         decoder.finish()
