@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
 from golden_table import GOLDEN, GOLDENS, Golden  # noqa: E402
 from independent.decoder import decode  # noqa: E402

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
 from golden_models import check_models, mint_models  # noqa: E402
 from golden_table import GOLDEN, GOLDENS, Golden, blocks_of, make  # noqa: E402

@@ -24,7 +24,7 @@ from test_cli import Result, cli, names
 import nncodec
 from nncodec import damaged
 from nncodec.api import load_codec
-from nncodec.container import MAGIC, WITH_MODEL, Frame, varint
+from nncodec.container import MAGIC, WITH_MODEL, Frame, skippable_frame, varint
 from nncodec.errors import (
     BaseFileError,
     CorruptDataError,
@@ -481,3 +481,18 @@ def test_holes_take_no_room(tmp_path: Path) -> None:
     status = (tmp_path / "a.recovered").stat()
     assert status.st_size == 5 * len(zeros) + SIZE
     assert status.st_blocks * 512 < 1 << 20
+
+
+def test_skippable_frames_are_no_damage() -> None:
+    """Before, between and behind the frames; also where the frame before one is damaged."""
+    note = skippable_frame(200, bytes(40))
+    first, second = stored_archive(b"first" * 20), stored_archive(b"second" * 20)
+    archive = note + first + note + second + note
+    sink = io.BytesIO()
+    assert nncodec.recover(io.BytesIO(archive), sink).complete
+    assert sink.getvalue() == b"first" * 20 + b"second" * 20
+    damaged_first = note + first[:-1] + b"?" + note + second
+    sink = io.BytesIO()
+    recovery = nncodec.recover(io.BytesIO(damaged_first), sink)
+    assert not recovery.complete
+    assert sink.getvalue() == bytes(100) + b"second" * 20

@@ -11,7 +11,7 @@ import typer
 
 from nncodec.cli import files
 from nncodec.cli.common import AsJson, each, say
-from nncodec.cli.options import AnyEnvironment, BaseFile, OtherModel, Output, Quiet, Threads
+from nncodec.cli.options import AnyEnvironment, BaseFile, Force, OtherModel, Output, Quiet, Threads
 from nncodec.lanes import Progress
 
 Damaged = Annotated[str, typer.Argument(metavar="FILE", help="The archive; it is never changed.")]
@@ -22,6 +22,7 @@ ENDING = ".recovered"
 def recover(
     archive: Damaged,
     output: Output = None,
+    force: Force = False,
     skip: Skip = False,
     model: OtherModel = None,
     base: BaseFile = None,
@@ -32,7 +33,7 @@ def recover(
 ) -> None:
     """Save every intact block of a damaged archive, and say which bytes are missing.
 
-    Writes FILE without .nnc and with .recovered, or what -o says, and never over another file.
+    Writes FILE without .nnc and with .recovered, or what -o says; over a file that is there only with -f.
     Missing bytes are zeros where their number is known. Each missing range is a line on standard
     error. Exit codes: 0, nothing is missing; 1, something is (the output is there all the same), or
     nothing at all could be saved; 2, wrong usage.
@@ -70,7 +71,7 @@ def recover(
             found.append(recovery)
             return 0, recovery.size
 
-        commands.transform(name, target, None, False, bool(quiet), salvage)
+        commands.transform(name, target, None, force, bool(quiet), salvage)
         complete = found[0].complete
         if as_json:
             print(json.dumps({"name": name, "output": str(target), **found[0].to_dict()}, indent=2))
