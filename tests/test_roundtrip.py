@@ -167,7 +167,8 @@ def test_dense_data_goes_to_the_context_models() -> None:
     with small_blocks(size=40_000):
         archive = nncodec.compress(data, model="tiny")
         info = nncodec.info(archive)
-        kinds = [row.kind for row in parsing.read_frames(io.BytesIO(archive))[0].blocks]
+        frames = parsing.read_frames(io.BytesIO(archive))
+        kinds = [row.kind for frame in frames for row in frame.blocks]
         assert kinds == [Kind.MIXED, Kind.STORED, Kind.CONTEXTS, Kind.CONSTANT, Kind.STORED]
         assert info.blocks == {"mixed": 1, "stored": 2, "contexts": 1, "constant": 1}
         assert len(info.models) == 1
