@@ -33,7 +33,7 @@ def recover(
 ) -> None:
     """Save every intact block of a damaged archive, and say which bytes are missing.
 
-    Writes FILE without .nnc and with .recovered, or what -o says; over a file that is there only with -f.
+    Writes FILE without .nnc and with .recovered, or what -o says; over another file only with -f.
     Missing bytes are zeros where their number is known. Each missing range is a line on standard
     error. Exit codes: 0, nothing is missing; 1, something is (the output is there all the same), or
     nothing at all could be saved; 2, wrong usage.
