@@ -115,7 +115,9 @@ class Finder:
 
     def end_of(self, at: int, header: Header) -> int:
         """Where the next frame begins, or what is none, or the archive ends."""
-        begin, length = at + (header.size or len(MAGIC)), header.length
+        # Where an unverified header ends is not sure: the next one may have become part of it.
+        size = header.size if header.verified else None
+        begin, length = at + (size or len(MAGIC)), header.length
         if length is not None:
             end = at + length
             if end == self.size or (end < self.size and self.leads_to(end)):

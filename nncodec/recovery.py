@@ -268,34 +268,70 @@ class Walk:
 
     def frame(self, found: Found) -> bool:
         """Save its blocks. Returns whether frames after it are known to be missing, too."""
-        header, at = found.header, self.output.at
-        waiting: list[tuple[int, str]] = []  # lost blocks whose size is not certain yet
-        good = 0
-        last = in_order = not header.rows  # of the last block: whether it is saved, and where
+        if not found.header.verified:
+            return self.doubtful_frame(found)
+        last = in_order = not found.header.rows  # of the last block: whether it is saved, and where
         for index, places in enumerate(places_of(found)):
             data, why, in_order = self.block(found, index, places)
             last = data is not None
             if data is None:
-                waiting.append((index, why))
-                if header.verified:
-                    self.settle(found, waiting)
-                continue
-            self.settle(found, waiting)
-            self.output.write(data)
-            self.saved, self.blocks_saved, good = (
-                self.saved + len(data), self.blocks_saved + 1, good + 1
-            )  # fmt: skip
-        whole = header.length is not None and found.begin + header.length == found.end
-        if waiting and whole and good:  # the lengths lead to the next frame, so they are right
-            self.settle(found, waiting)
-        self.blocks_lost += len(waiting)
-        left = header.total - (self.output.at - at)
-        if waiting or (left and not header.verified):
-            self.blocks_lost += max(0, header.count - len(header.rows)) if good else 0
-            why = waiting[0][1] if waiting else "the block table is damaged"
-            self.lose(None, f"{why}; the damaged header of its frame says {left}", found.begin)
-            return True
+                self.lose_block(found, index, why)
+            else:
+                self.save(data)
         return self.check_end(found, last, in_order)
+
+    def doubtful_frame(self, found: Found) -> bool:
+        """The same where the header is damaged.
+
+        Its table may be that of another frame, if what lay between is gone; then its blocks are
+        found backward from the next frame. It is believed once a block lies where it says, behind
+        the header and the payloads before; the size of blocks once one that is not the last is
+        saved; that of the last if it is saved itself.
+        """
+        header = found.header
+        sure = full = saved = in_order = False
+        waiting: list[tuple[int, str]] = []  # lost blocks that nothing is known of yet
+        says = f"the damaged header of its frame says {header.total} bytes in all"
+        for index, places in enumerate(places_of(found)):
+            data, why, in_order = self.block(found, index, places)
+            if data is None:
+                waiting.append((index, why))
+                continue
+            sure, full = sure or in_order, full or index < header.count - 1
+            if waiting and sure and full:
+                self.lose_blocks(found, waiting)
+            elif waiting or not (sure or saved):
+                self.blocks_lost += len(waiting)
+                why = waiting[0][1] if waiting else "bytes before may be, too"
+                self.lose(None, f"{why}; {says}", found.begin)
+            waiting.clear()
+            self.save(data)
+            saved = True
+        if waiting or len(header.rows) < header.count or not saved:
+            why = waiting[-1][1] if waiting else "the block table is damaged"
+            if sure and full:
+                self.lose_blocks(found, [w for w in waiting if w[0] < header.count - 1])
+                waiting = [w for w in waiting if w[0] == header.count - 1]
+            self.blocks_lost += len(waiting)
+            self.lose(None, f"{why}; {says}", found.begin)
+            return True
+        return self.check_end(found, True, in_order) if sure else True
+
+    def save(self, data: bytes) -> None:
+        self.output.write(data)
+        self.saved += len(data)
+        self.blocks_saved += 1
+
+    def lose_blocks(self, found: Found, blocks: list[tuple[int, str]]) -> None:
+        for index, why in blocks:
+            self.lose_block(found, index, why)
+
+    def lose_block(self, found: Found, index: int, why: str) -> None:
+        """Report a block whose size is certain."""
+        header = found.header
+        size = min(header.block_size, header.total - index * header.block_size)
+        self.blocks_lost += 1
+        self.lose(size, why, found.begin)
 
     def check_end(self, found: Found, last: bool, in_order: bool) -> bool:
         """What a frame's length says of the bytes behind it, other than that the next one follows.
@@ -312,15 +348,6 @@ class Walk:
             self.lose(None, why, found.end)
             return True
         return False
-
-    def settle(self, found: Found, waiting: list[tuple[int, str]]) -> None:
-        """Report lost blocks; their sizes are certain now."""
-        header = found.header
-        for index, why in waiting:
-            size = min(header.block_size, header.total - index * header.block_size)
-            self.blocks_lost += 1
-            self.lose(size, why, found.begin)
-        waiting.clear()
 
     def block(
         self, found: Found, index: int, places: list[int | None]
