@@ -277,7 +277,7 @@ def test_tar(here: Path, path_with_nnz: str, option: str) -> None:
 
 def test_entry_points() -> None:
     """What pyproject.toml names is there."""
-    text = (Path(nncodec.__file__).parents[1] / "pyproject.toml").read_text()
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
     assert 'nnz = "nncodec.cli.nnz:main"' in text
     assert 'nnzcat = "nncodec.cli.nnz:cat"' in text
     assert callable(nnz.main)
