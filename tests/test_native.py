@@ -33,6 +33,7 @@ MUTATIONS = 300  # of each target's cases; fuzzers run millions (docs/robustness
 FIELDS = ("portable", "avx2", "avx512")  # kernels that the field coder has
 FIELD_PARTS = ("cells", "choose", "coder", "plan", "streams", "tables")
 ARM = "aarch64-linux-gnu-g++"
+QEMU = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build with")
 
@@ -110,14 +111,13 @@ def test_engine_under_sanitizers(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which(ARM) is None, reason=f"no {ARM} to build with")
-@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="no qemu-aarch64 to run with")
+@pytest.mark.skipif(QEMU is None, reason="no qemu-aarch64 to run with")
 def test_neon_under_emulation(tmp_path: Path) -> None:
     kernels = {"portable": [], "neon": ["-march=armv8.2-a+dotprod"]}
     program = build(tmp_path, [ARM, *FLAGS, "-O2", "-static"], kernels)
-    assert "all paths agree" in run("qemu-aarch64", "-cpu", "max", program, "neon")
-    assert "neon is not available" in run_fails(
-        "qemu-aarch64", "-cpu", "cortex-a53", program, "neon"
-    )
+    assert QEMU
+    assert "all paths agree" in run(QEMU, "-cpu", "max", program, "neon")
+    assert "neon is not available" in run_fails(QEMU, "-cpu", "cortex-a53", program, "neon")
 
 
 def run_fails(*command: str | Path) -> str:

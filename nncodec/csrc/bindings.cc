@@ -265,10 +265,6 @@ nncodec::Model read_model(const nb::dict& config, const nb::dict& tensors, const
 
 nb::object advance(nncodec::State& self, const Tokens& tokens) {
   const std::size_t lanes = tokens.shape(0), steps = tokens.shape(1);
-  if (lanes != static_cast<std::size_t>(self.lanes())) {
-    throw std::invalid_argument("tokens for " + std::to_string(lanes) + " lanes, the state has " +
-                                std::to_string(self.lanes()));
-  }
   // A copy: another thread may write to the array once the lock on Python is released.
   const std::vector<int32_t> own(tokens.data(), tokens.data() + tokens.size());
   for (int32_t token : own) {
@@ -277,7 +273,7 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
   std::unique_ptr<int32_t[]> counts(new int32_t[lanes * steps * kSymbols]);
   {
     nb::gil_scoped_release unlocked;
-    self.advance(own.data(), static_cast<int>(steps), counts.get());
+    self.advance(own.data(), static_cast<int>(lanes), static_cast<int>(steps), counts.get());
   }
   int32_t* data = counts.release();
   nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<int32_t*>(p); });
@@ -286,10 +282,6 @@ nb::object advance(nncodec::State& self, const Tokens& tokens) {
 
 nb::object advance_wide(nncodec::State& self, const Tokens& tokens, int wanted) {
   const std::size_t lanes = tokens.shape(0), steps = tokens.shape(1);
-  if (lanes != static_cast<std::size_t>(self.lanes())) {
-    throw std::invalid_argument("tokens for " + std::to_string(lanes) + " lanes, the state has " +
-                                std::to_string(self.lanes()));
-  }
   if (steps > 4096 || wanted < 0 || static_cast<std::size_t>(wanted) > steps) {
     throw std::invalid_argument("counts of positions wanted that there are none of");
   }
@@ -304,7 +296,7 @@ nb::object advance_wide(nncodec::State& self, const Tokens& tokens, int wanted) 
   std::unique_ptr<uint32_t[]> counts(new uint32_t[lanes * count * outputs]);
   {
     nb::gil_scoped_release unlocked;
-    self.advance_wide(own.data(), static_cast<int>(steps), wanted, counts.get());
+    self.advance_wide(own.data(), static_cast<int>(lanes), static_cast<int>(steps), wanted, counts.get());
   }
   uint32_t* data = counts.release();
   nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<uint32_t*>(p); });

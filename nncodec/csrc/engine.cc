@@ -152,29 +152,36 @@ void State::fork(int lanes) {
   lanes_ = lanes;  // last: memory may have run out on the way
 }
 
-void State::advance(const int32_t* tokens, int steps, int32_t* counts) {
+void State::advance(const int32_t* tokens, int lanes, int steps, int32_t* counts) {
   if (engine_.model().causal()) throw std::invalid_argument("this model has counts of tokens");
-  run(tokens, steps, 0, [counts, steps](Row& row, int step) {
+  run(tokens, lanes, steps, 0, [counts, steps](Row& row, int step) {
     row.counts = counts + (static_cast<std::size_t>(row.lane) * steps + step) * 256;
   });
 }
 
-void State::advance_wide(const int32_t* tokens, int steps, int wanted, uint32_t* counts) {
+void State::advance_wide(const int32_t* tokens, int lanes, int steps, int wanted, uint32_t* counts) {
   const Model& m = engine_.model();
   if (!m.causal()) throw std::invalid_argument("this model has counts of bytes");
-  if (position_ + steps > m.layers[0].window) throw std::invalid_argument("the context is full");
   const std::size_t outputs = static_cast<std::size_t>(m.head.out);
   const int skipped = steps - wanted;
-  run(tokens, steps, skipped, [=](Row& row, int step) {
+  run(tokens, lanes, steps, skipped, [=](Row& row, int step) {
     if (step < skipped) return;
     row.wide = counts + (static_cast<std::size_t>(row.lane) * wanted + (step - skipped)) * outputs;
   });
 }
 
 // `place` says where a row's counts go. No call of the kernels has steps on both sides of `cut`.
-void State::run(const int32_t* tokens, int steps, int cut,
+void State::run(const int32_t* tokens, int lanes, int steps, int cut,
                 const std::function<void(Row&, int)>& place) {
   const std::lock_guard<std::mutex> alone(engine_.busy());
+  // Only now: another thread may have forked or advanced it until then.
+  if (lanes != lanes_) {
+    throw std::invalid_argument("tokens for " + std::to_string(lanes) + " lanes, the state has " +
+                                std::to_string(lanes_));
+  }
+  if (engine_.model().causal() && position_ + steps > engine_.model().layers[0].window) {
+    throw std::invalid_argument("the context is full");
+  }
   const auto row = [&](int lane, int step) {
     const std::size_t at = static_cast<std::size_t>(lane) * steps + step;
     Row row{lane, {}, position_ + step, nullptr, nullptr};

@@ -71,17 +71,17 @@ class Engine {
 class State {
  public:
   explicit State(Engine& engine);
-  int lanes() const { return lanes_; }
   void fork(int lanes);
-  // tokens (lanes, steps) in [0, 256] -> counts (lanes, steps, 256).
-  void advance(const int32_t* tokens, int steps, int32_t* counts);
+  // tokens (lanes, steps) in [0, 256] -> counts (lanes, steps, 256). Throws std::invalid_argument for
+  // another number of lanes than there are.
+  void advance(const int32_t* tokens, int lanes, int steps, int32_t* counts);
   // Of a model over tokens: ids (lanes, steps) -> counts (lanes, wanted, outputs) behind the last
   // `wanted` ones. Throws std::invalid_argument if the context has no room for them.
-  void advance_wide(const int32_t* tokens, int steps, int wanted, uint32_t* counts);
+  void advance_wide(const int32_t* tokens, int lanes, int steps, int wanted, uint32_t* counts);
   const Model& model() const { return engine_.model(); }
 
  private:
-  void run(const int32_t* tokens, int steps, int cut, const std::function<void(Row&, int)>& place);
+  void run(const int32_t* tokens, int lanes, int steps, int cut, const std::function<void(Row&, int)>& place);
   Engine& engine_;
   int lanes_ = 1;
   int64_t position_ = 0;

@@ -36,7 +36,7 @@ std::vector<int32_t> run(const Model& model, const char* isa, int threads, int l
   State state(engine);
   const int32_t mark = 256;
   std::vector<int32_t> first(256), all(static_cast<std::size_t>(lanes) * steps * 256);
-  state.advance(&mark, 1, first.data());
+  state.advance(&mark, 1, 1, first.data());
   state.fork(lanes);
   for (int at = 0; at < steps; at += stride) {
     const int n = stride < steps - at ? stride : steps - at;
@@ -44,7 +44,7 @@ std::vector<int32_t> run(const Model& model, const char* isa, int threads, int l
     for (int lane = 0; lane < lanes; ++lane) {
       for (int i = 0; i < n; ++i) piece.push_back(tokens[static_cast<std::size_t>(lane) * steps + at + i]);
     }
-    state.advance(piece.data(), n, counts.data());
+    state.advance(piece.data(), lanes, n, counts.data());
     for (int lane = 0; lane < lanes; ++lane) {
       for (int i = 0; i < n * 256; ++i) {
         all[(static_cast<std::size_t>(lane) * steps + at) * 256 + i] =
@@ -97,7 +97,7 @@ std::vector<uint32_t> run_causal(const Model& model, const std::string& isa, int
   State state(engine);
   const int32_t begin = 1;
   const auto outputs = static_cast<std::size_t>(model.head.out);
-  state.advance_wide(&begin, 1, 0, nullptr);
+  state.advance_wide(&begin, 1, 1, 0, nullptr);
   state.fork(lanes);
   std::vector<uint32_t> all(static_cast<std::size_t>(lanes) * steps * outputs);
   for (int at = 0; at < steps; at += stride) {
@@ -107,7 +107,7 @@ std::vector<uint32_t> run_causal(const Model& model, const std::string& isa, int
     for (int lane = 0; lane < lanes; ++lane) {
       for (int i = 0; i < n; ++i) piece.push_back(tokens[static_cast<std::size_t>(lane) * steps + at + i]);
     }
-    state.advance_wide(piece.data(), n, wanted, counts.data());
+    state.advance_wide(piece.data(), lanes, n, wanted, counts.data());
     for (int lane = 0; lane < lanes; ++lane) {
       const auto to = (static_cast<std::size_t>(lane) * steps + at + n - wanted) * outputs;
       std::copy_n(counts.data() + static_cast<std::size_t>(lane) * wanted * outputs, wanted * outputs,
@@ -116,7 +116,7 @@ std::vector<uint32_t> run_causal(const Model& model, const std::string& isa, int
   }
   try {
     std::vector<int32_t> more(static_cast<std::size_t>(lanes) * model.layers[0].window, 0);
-    state.advance_wide(more.data(), model.layers[0].window, 0, nullptr);
+    state.advance_wide(more.data(), lanes, model.layers[0].window, 0, nullptr);
     return {};
   } catch (const std::invalid_argument&) {  // the context is full
   }
@@ -526,9 +526,9 @@ bool engines_are_shared(const Model& model) {
         State state(shared);
         const int32_t mark = 256;
         std::vector<int32_t> got(256 * 60);
-        state.advance(&mark, 1, got.data());
+        state.advance(&mark, 1, 1, got.data());
         state.fork(2);
-        state.advance(tokens.data(), 30, got.data());
+        state.advance(tokens.data(), 2, 30, got.data());
         right[kThreads + at] = got == counts;
       });
     }
