@@ -21,8 +21,9 @@ from nncodec.causal.exact.blocks import ExactTokens
 from nncodec.causal.exact.config import is_exact
 from nncodec.causal.exact.weights import ExactModel
 from nncodec.causal.options import DEFAULT, CausalOptions
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
 from nncodec.container import VERSION
+from nncodec.decoding import FindCoder, decompress_stream
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.engine_weights import EngineModel
 from nncodec.errors import ModelNotFoundError, NNCodecError
@@ -169,6 +170,13 @@ def load_coder(
     return FloatModel(folder, threads, options.any_environment)
 
 
+def coder_finder(
+    model: str | None = None, threads: int | None = None, options: CausalOptions = DEFAULT
+) -> FindCoder:
+    """``load_coder`` for any model id, with the rest given: what decoders ask."""
+    return lambda model_id: load_coder(model_id, threads, model, options)
+
+
 def _forget_engines() -> None:
     """In a forked child: another thread may have been using an engine at the fork."""
     load_codec.cache_clear()
@@ -236,7 +244,7 @@ def decompress(
     decompress_stream(
         View(archive),
         sink,
-        lambda model_id: load_coder(model_id, threads, model, options),
+        coder_finder(model, threads, options),
         limits=Limits(max_output_size, max_memory),
         threads=threads or usable_cores(),
         base=base_of(base),

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nncodec.errors import NNCodecError
+
 BLOCK_SIZE = 1 << 24  # 16 MiB, the most that a block may hold, and the default
 LEAST_BLOCK_SIZE = 1 << 10  # that anyone can ask for
 MAX_LANES = 256
@@ -34,6 +36,14 @@ class Geometry:
     lanes: int = 1
     prefix: int = 0
     table_bits: int = 0
+
+
+def check_block_size(size: int | None) -> None:
+    """Raises NNCodecError for bytes that nobody can ask blocks to have; None is the default."""
+    if size is not None and not LEAST_BLOCK_SIZE <= size <= BLOCK_SIZE:
+        raise NNCodecError(
+            f"block size {size} is not one of {LEAST_BLOCK_SIZE} to {BLOCK_SIZE} bytes"
+        )
 
 
 def lane_geometry(

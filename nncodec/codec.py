@@ -1,4 +1,4 @@
-"""Read this first: the whole way from bytes to an archive and back.
+"""Read this first: the whole way from bytes to an archive; ``decoding`` is the way back.
 
     bytes -> blocks -> transform, where one pays
           -> lanes -> engine (counts of the next byte)
@@ -14,27 +14,26 @@ from __future__ import annotations
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from copy import copy
 from typing import BinaryIO
 
 import numpy as np
 
-from nncodec._core import ByteStore, PayloadError, xxh64
+from nncodec._core import ByteStore, xxh64
 from nncodec.blocks import (
     BLOCK_SIZE,
     DEFAULT_LANES,
     DEFAULT_TABLE_BITS,
     LANE_BYTES,
-    LEAST_BLOCK_SIZE,
     Bytes,
     Geometry,
+    check_block_size,
     lane_geometry,
 )
 from nncodec.container import (
     MODEL_ID_BYTES,
-    WITH_ITEMS,
     WITH_MODEL,
     Block,
     Frame,
@@ -42,19 +41,16 @@ from nncodec.container import (
 )
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
-from nncodec.errors import CorruptDataError, NNCodecError
+from nncodec.errors import NNCodecError
 from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
-from nncodec.lanes import Coder, FloatCoder, Progress, no_progress
-from nncodec.limits import NO_LIMITS, Limits
-from nncodec.memory import Payload, Sink, Source, executor
-from nncodec.parsing import PIECE, FrameReader, read_exactly
-from nncodec.tensors.base import Base, check_base
+from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.memory import Payload, executor
+from nncodec.parsing import PIECE
+from nncodec.tensors.base import Base
 from nncodec.tensors.chunks import Part, plan
-from nncodec.tensors.coder import decode_fields, decode_fields_into, decode_tensors
-from nncodec.tensors.delta import DeltaPart, base_bytes, plan_deltas
-from nncodec.tensors.delta_coder import decode_deltas
+from nncodec.tensors.delta import DeltaPart, plan_deltas
 from nncodec.tensors.items import Item
-from nncodec.tensors.spans import find_spans
+from nncodec.tensors.spans import Span, find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
 
 CODED_FIELDS = MODEL_ID_BYTES + 3  # what a coded block adds to the header, at least
@@ -65,8 +61,6 @@ DENSE_BLOCK = 1 << 18  # bytes; smaller blocks are soon coded
 DENSE_PCT = 2  # that context models must gain of a dense sample
 LITTLE = 1 << 10  # one part in so many; tensors are coded some thousand times as fast as bytes
 FRAME_BLOCKS = 4  # of the default size a frame: what compressing a stream holds in memory
-
-FindCoder = Callable[[bytes | None], Coder]
 
 
 class Codec:
@@ -100,10 +94,7 @@ class Codec:
 
         Smaller blocks are decoded alone sooner, and each begins without what others knew.
         """
-        if size is not None and not LEAST_BLOCK_SIZE <= size <= BLOCK_SIZE:
-            raise NNCodecError(
-                f"block size {size} is not one of {LEAST_BLOCK_SIZE} to {BLOCK_SIZE} bytes"
-            )
+        check_block_size(size)
         other = copy(self)
         other.block_size = size
         return other
@@ -118,15 +109,20 @@ class Codec:
         return out.take()
 
     def encode(
-        self, data: Bytes, progress: Progress = no_progress, base: Base | None = None
+        self,
+        data: Bytes,
+        progress: Progress = no_progress,
+        base: Base | None = None,
+        spans: list[Span] | None = None,
     ) -> Iterator[bytes | memoryview]:
-        """The archive of (n,) ``data``, piece by piece.
+        """The archive of (n,) ``data``, piece by piece; ``spans`` are its tensors, if known.
 
         A file of tensors, or with a ``base``, is planned as a whole; of anything else every frame
         holds what ``frame_bytes`` says, as of a stream.
         """
-        if base is not None or len(data) <= frame_bytes() or find_spans(data.data):
-            parts = self.plan_parts(data, base)
+        spans = find_spans(data.data) if spans is None else spans
+        if base is not None or len(data) <= frame_bytes() or spans:
+            parts = self.plan_parts(data, spans, base)
             yield from chain(self.encode_parts(data, parts, progress, base))
             return
         for begin in range(0, len(data), frame_bytes()):
@@ -138,11 +134,13 @@ class Codec:
         self, data: Bytes, progress: Progress, *, continues: bool, more: bool
     ) -> Iterator[bytes | memoryview]:
         """A piece of a stream, ``frame_bytes`` of it or its last ones, as frames of its chain."""
-        frames = self.encode_parts(data, self.plan_parts(data, None), progress)
+        parts = self.plan_parts(data, find_spans(data.data), None)
+        frames = self.encode_parts(data, parts, progress)
         return chain(frames, continues=continues, more=more)
 
-    def plan_parts(self, data: Bytes, base: Base | None) -> Sequence[Part | DeltaPart]:
-        spans = find_spans(data.data)
+    def plan_parts(
+        self, data: Bytes, spans: list[Span], base: Base | None
+    ) -> Sequence[Part | DeltaPart]:
         if base is None:
             return plan(spans, data)
         return plan_deltas(data, spans, base, choose_isa(), self.threads)
@@ -241,10 +239,10 @@ class Codec:
         total = written = 0
         whole = mapped(source)
         before = os.fstat(source.fileno()) if whole is not None else None
-        spans = find_spans(memoryview(whole)) if whole is not None else []
+        spans = find_spans(memoryview(whole)) if whole is not None else None
         if base is not None or spans:
             data = np.frombuffer(source.read() if whole is None else whole, dtype=np.uint8)
-            for piece in self.encode(data, progress, base):
+            for piece in self.encode(data, progress, base, spans):
                 sink.write(piece)
                 written += len(piece)
             if before is not None:
@@ -393,186 +391,3 @@ def mapped(source: BinaryIO) -> mmap.mmap | None:
         return mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) if at_start else None
     except (OSError, ValueError):  # no descriptor, no position, or nothing in it
         return None
-
-
-class FrameDecoder:
-    """Decodes the blocks of one frame after the other, within limits.
-
-    ``find_coder`` maps a model id to its engine, None to context models. ``base`` is what deltas
-    were made against.
-    """
-
-    def __init__(
-        self,
-        find_coder: FindCoder,
-        base: Base | None = None,
-        limits: Limits = NO_LIMITS,
-        progress: Progress = no_progress,
-    ) -> None:
-        self.find_coder, self.base, self.limits, self.progress = find_coder, base, limits, progress
-        self.promised = 0  # bytes, by the frames so far
-        self.coder: Coder | None = None
-
-    def begin(self, frame: Frame) -> None:
-        """Make ready for a frame's blocks, before any of their bytes are looked at.
-
-        Raises LimitError, BaseFileError, EnvironmentMismatchError, or what ``find_coder`` does.
-        """
-        self.promised += frame.total
-        self.limits.check_output(self.promised)
-        limited = frame.blocks if self.limits.max_memory is not None else ()
-        for row in limited:
-            self.limits.check_memory(row)  # before a model is loaded
-        self.enter(frame.model_id, frame.base_id, frame.environment)
-        for row in limited:
-            self.check(row)
-
-    def enter(
-        self, model_id: bytes | None, base_id: bytes | None, environment: bytes | None
-    ) -> None:
-        """Blocks of a frame that names these follow. Raises as ``begin``, but for its output."""
-        if base_id:
-            check_base(base_id, self.base)
-        coder = self.find_coder(model_id) if model_id else None
-        self.coder = coder if environment is None else within(environment, coder)
-
-    def check(self, row: Block) -> None:
-        """Raises LimitError if decoding the block with its model takes too much memory."""
-        model = self.coder if row.kind in WITH_MODEL else None
-        self.limits.check_memory(row, getattr(model, "state_bytes", 0))
-
-    def decode(self, row: Block, payload: Payload) -> bytes:
-        """The block's bytes, verified. Raises CorruptDataError."""
-        coder = self.find_coder(None) if row.kind == Kind.CONTEXTS else self.coder
-        return decode_block(row, payload, coder, self.progress, self.base)
-
-
-def decompress_stream(
-    source: Source,
-    sink: Sink,
-    find_coder: FindCoder,
-    progress: Progress = no_progress,
-    limits: Limits = NO_LIMITS,
-    threads: int = 1,
-    base: Base | None = None,
-) -> tuple[int, int]:
-    """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
-
-    ``find_coder`` is as of ``FrameDecoder``. Every block is verified before it is written; a
-    ``ByteStore`` holds nothing else once all are, and is to be dropped after an error. As many
-    chunks of tensors as ``threads`` are decoded side by side. ``base`` is what deltas were made
-    against. Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or before anything
-    of a frame is decoded what ``FrameDecoder.begin`` does.
-    """
-    read = written = 0
-    decoder = FrameDecoder(find_coder, base, limits, progress)
-    with executor(threads) as pool:
-        waiting: deque[Future[bytes] | Future[int]] = deque()
-
-        def write(most: int) -> None:
-            """Chunks that wait, until ``most`` are left."""
-            while len(waiting) > most:
-                data = waiting.popleft().result()
-                if isinstance(data, int):  # where it belongs already
-                    progress(data)
-                    continue
-                progress(len(data))
-                sink.write(data)
-
-        frames = FrameReader(source)
-        for frame in frames:
-            decoder.begin(frame)
-            read += frame.header_size
-            for row in frame.blocks:
-                payload = read_exactly(source, row.payload_size, "a block")
-                read, written = read + len(payload), written + row.size
-                if row.kind in (*WITH_ITEMS, Kind.DELTA):
-                    chunk: Future[bytes] | Future[int]
-                    if isinstance(sink, ByteStore):
-                        if sink.room < row.size:
-                            write(most=0)  # memory moves only while no one writes to it
-                        at = sink.claim(row.size)
-                        chunk = pool.submit(decode_in_place, row, payload, base, sink, at)
-                    else:
-                        chunk = pool.submit(decode_block, row, payload, None, no_progress, base)
-                    waiting.append(chunk)
-                    write(most=threads)
-                    continue
-                write(most=0)
-                sink.write(decoder.decode(row, payload))
-        write(most=0)
-    return read + frames.skipped_bytes, written
-
-
-def within(environment: bytes, coder: Coder | None) -> Coder:
-    """A float model's coder in an archive's environment. Raises EnvironmentMismatchError."""
-    if not isinstance(coder, FloatCoder):
-        raise CorruptDataError("frame header: an environment for a model that needs none")
-    return coder.within(environment)
-
-
-def decode_in_place(
-    row: Block, payload: Payload, base: Base | None, store: ByteStore, at: int
-) -> int:
-    """As ``decode_block``, of tensors, to claimed bytes of a ``store``; returns how many."""
-    if row.kind != Kind.FIELDS:
-        store.put(at, decode_block(row, payload, None, no_progress, base))
-        return row.size
-    try:
-        checksum = decode_fields_into(store, at, row.items, payload, choose_isa())
-    except PayloadError as error:
-        raise CorruptDataError(f"a block is damaged: {error}") from error
-    if checksum != row.checksum:
-        raise CorruptDataError("a block is damaged (its checksum does not match)")
-    return row.size
-
-
-def decode_block(
-    row: Block,
-    payload: Payload,
-    coder: Coder | None,
-    progress: Progress,
-    base: Base | None = None,
-) -> bytes:
-    """A block's bytes, verified. Raises CorruptDataError if they are not what was compressed."""
-    if row.kind == Kind.STORED:
-        data = bytes(payload)
-    elif row.kind == Kind.CONSTANT:
-        data = bytes(payload) * row.size
-    elif row.kind in WITH_ITEMS:
-        decode = decode_fields if row.kind == Kind.FIELDS else decode_tensors
-        try:
-            data = decode(row.items, payload, choose_isa())
-        except PayloadError as error:
-            raise CorruptDataError(f"a block is damaged: {error}") from error
-    elif row.kind == Kind.DELTA:
-        assert base  # the frame's, which was checked
-        data = decode_delta(row, bytes(payload), base)
-    else:
-        if coder is None:
-            raise CorruptDataError("a coded block names no model")
-        if (row.kind == Kind.TOKENS) != getattr(coder, "of_tokens", False):
-            raise CorruptDataError(f"a {row.kind.name} block names a model of another kind")
-        try:
-            data = coder.decode(bytes(payload), row.coded_size, row.geometry, progress)
-        except PayloadError as error:
-            raise CorruptDataError(f"a block is damaged: {error}") from error
-        if row.transform:
-            coded = np.frombuffer(data, dtype=np.uint8)
-            data = undo(row.transform, coded, row.size).tobytes()
-            progress(row.size - row.coded_size)
-    if row.kind in (Kind.STORED, Kind.CONSTANT):
-        progress(row.size)
-    if xxh64(data) != row.checksum:
-        raise CorruptDataError("a block is damaged (its checksum does not match)")
-    return data
-
-
-def decode_delta(row: Block, payload: bytes, base: Base) -> bytes:
-    old = base_bytes(row.deltas, base)
-    if len(old) != row.size:
-        raise CorruptDataError("a block is damaged: it reaches beyond its base")
-    try:
-        return decode_deltas(row.deltas, old, payload, choose_isa())
-    except PayloadError as error:
-        raise CorruptDataError(f"a block is damaged: {error}") from error

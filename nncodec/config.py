@@ -204,6 +204,12 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
+def said(error: Exception) -> str:
+    """What a library says of something from a file, fit for a message as ``shown`` is."""
+    text = "".join(c if c.isprintable() else " " for c in str(error))
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
 def check_integers(config: Any) -> None:
     """Raise InvalidModelError unless all fields of a config hold integers that 63 bits hold."""
     for field in fields(config):

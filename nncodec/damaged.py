@@ -31,7 +31,6 @@ from nncodec._core import xxh64
 from nncodec.container import (
     FLAGS,
     MAGIC,
-    MAX_TOTAL,
     SKIPPABLE_MAGIC,
     VERSIONS,
     Block,
@@ -40,14 +39,16 @@ from nncodec.container import (
 from nncodec.damaged_header import (
     CHECKSUM_BYTES,
     Header,
-    HeaderReader,
+    NotingView,
     header_of,
     parse_loosely,
     read_header,
 )
 from nncodec.errors import CorruptDataError, NNCodecError, TruncatedError
+from nncodec.header import Fields, parse_skippable
 from nncodec.memory import View
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.parsing import pull
 
 WINDOW, MOST_HEADER = 1 << 12, 1 << 22  # bytes of a header that are read at first, and at most
 SEARCHED = 1 << 20  # bytes searched for a magic at a time
@@ -132,12 +133,11 @@ class Finder:
 
     def skippable(self, at: int) -> int | None:
         """Where a skippable frame that begins at ``at`` ends, if there is one that does."""
-        reader = HeaderReader(View(memoryview(self.read(at, len(SKIPPABLE_MAGIC) + 10))))
+        view = View(memoryview(self.read(at, len(SKIPPABLE_MAGIC) + 10)))
         with contextlib.suppress(NNCodecError):
-            if reader.take(len(SKIPPABLE_MAGIC)) == SKIPPABLE_MAGIC:
-                reader.take(1)  # its type
-                size = reader.varint("a skippable frame's length", MAX_TOTAL)
-                end = at + reader.source.at + size
+            if view.read(len(SKIPPABLE_MAGIC)) == SKIPPABLE_MAGIC:
+                size = pull(parse_skippable(Fields(b"")), view)
+                end = at + view.at + size
                 return end if end <= self.size else None
         return None
 
@@ -251,9 +251,9 @@ class Finder:
 
     def parse_loosely(self, data: bytes, last: bool = True) -> Header | None:
         """Any header, as far as it can be read. Raises TruncatedError if not ``last``."""
-        reader = HeaderReader(View(memoryview(data)))
+        view = NotingView(memoryview(data))
         try:
-            return parse_loosely(reader, last)
+            return parse_loosely(view, last)
         except TruncatedError:
             if not last:
                 raise
@@ -261,7 +261,7 @@ class Finder:
         except CorruptDataError:
             return None
         finally:
-            self.left -= len(reader.fields.seen)
+            self.left -= view.count
 
     def repaired(self, at: int) -> Header | None:
         """The header that it was if one byte of it is wrong."""
@@ -275,16 +275,15 @@ class Finder:
         view = View(memoryview(data))
         with contextlib.suppress(NNCodecError):
             read_header(view)
-        reader = HeaderReader(View(memoryview(data)))
-        loose = None
+        noting, loose = NotingView(memoryview(data)), None
         with contextlib.suppress(CorruptDataError):
-            loose = parse_loosely(reader, True)
+            loose = parse_loosely(noting, True)
         if loose and loose.size and loose.size <= HASHED_BYTES and loose.length is not None:
             found = self.find_by_hash(data, loose.size)
             if found is not None:
                 return found
         most = min(view.at, PARSED_BYTES)  # what comes later has not been read
-        return self.find_by_parsing(data, [at for at in reader.short if at < most])
+        return self.find_by_parsing(data, [at for at in noting.short if at < most])
 
     def find_by_hash(self, data: bytes, size: int) -> Header | None:
         body = np.frombuffer(data[:size], np.uint8).copy()

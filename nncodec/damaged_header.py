@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 from nncodec.blocks import BLOCK_SIZE
 from nncodec.container import (
-    BASE_ID_BYTES,
-    FLAG_BASE,
     FLAG_CONTINUES,
-    FLAG_ENVIRONMENT,
-    FLAG_MODEL,
     FLAG_MORE,
     MAGIC,
-    MAX_ENVIRONMENT,
     MAX_TOTAL,
-    MODEL_ID_BYTES,
     Block,
     Frame,
 )
 from nncodec.errors import CorruptDataError, TruncatedError
-from nncodec.header import Fields, Parse, parse_block, parse_header
+from nncodec.header import Fields, parse_block, parse_header, parse_names
 from nncodec.memory import View
-
-T = TypeVar("T")
+from nncodec.parsing import pull
 
 LEAST_ROW, MOST_ROW = 10, 32  # bytes of a row that cannot be read, but may be stepped over
 MOST_ROWS = 1 << 12  # behind such a row, at most
@@ -61,30 +53,21 @@ class Header:
         return (self.size or 0) + sum(sizes) if whole else None
 
 
-class HeaderReader:
-    """A header in memory, field by field; ``short`` notes where fields of one or two bytes lie, and
-    varints: those that lengths depend on."""
+class NotingView(View):
+    """``short`` says where fields of one or two bytes were read, and varints: those that lengths
+    depend on. ``count``: bytes that were read, some of them again."""
 
-    def __init__(self, source: View) -> None:
-        self.source, self.fields = source, Fields(b"")
+    def __init__(self, data: memoryview) -> None:
+        super().__init__(data)
         self.short: list[int] = []
+        self.count = 0
 
-    def run(self, parse: Parse[T]) -> T:
-        try:
-            size = next(parse)
-            while True:
-                if size <= 2:
-                    self.short += range(self.source.at, self.source.at + size)
-                size = parse.send(self.source.read(size))
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def take(self, size: int) -> bytes:
-        return bytes(self.run(self.fields.take(size)))
-
-    def varint(self, name: str, limit: int) -> int:
-        return self.run(self.fields.varint(name, limit))
+    def read(self, size: int) -> memoryview:
+        if size <= 2:
+            self.short += range(self.at, self.at + size)
+        piece = super().read(size)
+        self.count += len(piece)
+        return piece
 
 
 def read_header(source: View) -> Frame | None:
@@ -94,7 +77,7 @@ def read_header(source: View) -> Frame | None:
     """
     if source.read(len(MAGIC)) != MAGIC:
         return None
-    return HeaderReader(source).run(parse_header(MAGIC))
+    return pull(parse_header(MAGIC), source)
 
 
 def header_of(frame: Frame) -> Header:
@@ -103,44 +86,39 @@ def header_of(frame: Frame) -> Header:
     return Header(True, *fields, frame.more, frame.continues, *ids)
 
 
-def parse_loosely(reader: HeaderReader, last: bool) -> Header | None:
+def parse_loosely(source: View, last: bool) -> Header | None:
     """Raises CorruptDataError for one that makes no sense from the beginning on."""
-    reader.take(len(MAGIC) + 1)
-    flags = reader.take(1)[0]
-    model_id = reader.take(MODEL_ID_BYTES) if flags & FLAG_MODEL else None
-    base_id = reader.take(BASE_ID_BYTES) if flags & FLAG_BASE else None
-    environment = None
-    if flags & FLAG_ENVIRONMENT:
-        environment = reader.take(reader.varint("environment's length", MAX_ENVIRONMENT))
-    total = reader.varint("total length", MAX_TOTAL)
-    block_size = reader.varint("block size", min(BLOCK_SIZE, total))
+    fields = Fields(b"")
+    pull(fields.take(len(MAGIC) + 1), source)
+    flags = pull(fields.take(1), source)[0]
+    ids = pull(parse_names(fields, flags), source)
+    total = pull(fields.varint("total length", MAX_TOTAL), source)
+    block_size = pull(fields.varint("block size", min(BLOCK_SIZE, total)), source)
     if (total == 0) != (block_size == 0):
         return None
     rows: list[Block | None] = []
     size = None
     try:
-        size = read_rows(reader, total, block_size, rows)
+        size = read_rows(source, fields, total, block_size, rows)
     except TruncatedError:
         if not last:
             raise
     links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
-    ids = model_id, base_id, environment
     return Header(False, total, block_size, tuple(rows), size, *links, *ids)
 
 
 def read_rows(
-    reader: HeaderReader, total: int, block_size: int, rows: list[Block | None]
+    source: View, fields: Fields, total: int, block_size: int, rows: list[Block | None]
 ) -> int | None:
     """Append to ``rows``; returns the header's length if all are read but one at most.
 
     That one makes no sense; it is as long as lets those behind it be read. Raises TruncatedError.
     """
     left = total - len(rows) * block_size
-    source = reader.source
     while left > 0:
         begin = source.at
         try:
-            rows.append(reader.run(parse_block(reader.fields, min(left, block_size))))
+            rows.append(pull(parse_block(fields, min(left, block_size)), source))
         except TruncatedError:
             raise
         except CorruptDataError:
@@ -149,20 +127,20 @@ def read_rows(
             for length in range(LEAST_ROW, MOST_ROW):
                 source.at = begin + length
                 rest: list[Block | None] = [*rows, None]
-                end = read_rows_again(reader, total, block_size, rest)
+                end = read_rows_again(source, fields, total, block_size, rest)
                 if end is not None:
                     rows[:] = rest
                     return end
             return None
         left -= block_size
-    reader.take(CHECKSUM_BYTES)
+    pull(fields.take(CHECKSUM_BYTES), source)
     return source.at
 
 
 def read_rows_again(
-    reader: HeaderReader, total: int, block_size: int, rows: list[Block | None]
+    source: View, fields: Fields, total: int, block_size: int, rows: list[Block | None]
 ) -> int | None:
     try:
-        return read_rows(reader, total, block_size, rows)
+        return read_rows(source, fields, total, block_size, rows)
     except TruncatedError:
         return None

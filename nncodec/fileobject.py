@@ -10,11 +10,10 @@ from __future__ import annotations
 import builtins
 import io
 import os
-from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast, overload
+from typing import IO, TYPE_CHECKING, BinaryIO, Literal, TypedDict, cast, overload
 
 from nncodec import api
-from nncodec.codec import FrameDecoder
-from nncodec.lanes import Coder
+from nncodec.decoding import FrameDecoder
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.limits import Limits
 from nncodec.reader import ArchiveReader
@@ -22,6 +21,7 @@ from nncodec.streaming import BlockStream, Compressor
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
+    from typing_extensions import Unpack
 
 File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]
 MODES = {mode + binary: mode for mode in "rwxa" for binary in ("", "b")}
@@ -41,9 +41,10 @@ class SeekingReader(io.RawIOBase):
     def archive(self) -> ArchiveReader:
         if self._reader is None:
             self._source.seek(self._start)
-            decoder = self._decoder
-            named = {"base": decoder.base, "limits": decoder.limits}
-            self._reader = ArchiveReader(self._source, decoder.find_coder, **named)  # type: ignore[arg-type]
+            of = self._decoder
+            self._reader = ArchiveReader(
+                self._source, of.find_coder, base=of.base, limits=of.limits
+            )
         return self._reader
 
     def readable(self) -> bool:
@@ -144,8 +145,7 @@ class NNCodecFile(io.BufferedIOBase):
             raise ValueError(f"Invalid mode: {mode!r}")
         reading, self._owned, self._written = MODES[mode] == "r", False, 0
         if not reading:  # before there is a file: a level may be wrong
-            options = {"model": model, "threads": threads, "block_size": block_size}
-            compressor = Compressor(level, **options)  # type: ignore[arg-type]
+            compressor = Compressor(level, model=model, threads=threads, block_size=block_size)
         if isinstance(file, (str, bytes, os.PathLike)):
             fp = cast(BinaryIO, builtins.open(file, MODES[mode] + "b"))  # noqa: SIM115
             self._owned = True
@@ -158,11 +158,8 @@ class NNCodecFile(io.BufferedIOBase):
             self._compressor = compressor
             return
 
-        def find_coder(model_id: bytes | None) -> Coder:
-            return api.load_coder(model_id, threads, model)
-
-        limits = Limits(max_output_size, max_memory)
-        decoder = FrameDecoder(find_coder, api.base_of(base), limits)
+        find, limits = api.coder_finder(model, threads), Limits(max_output_size, max_memory)
+        decoder = FrameDecoder(find, api.base_of(base), limits)
         seekable = hasattr(fp, "seekable") and fp.seekable()
         raw = SeekingReader(fp, decoder) if seekable else ForwardReader(fp, decoder)
         self._buffer = io.BufferedReader(raw)
@@ -278,6 +275,20 @@ def write_all(file: BinaryIO, data: bytes) -> None:
         view = view[done:]
 
 
+if TYPE_CHECKING:
+
+    class Options(TypedDict, total=False):
+        """Of ``NNCodecFile``."""
+
+        level: int
+        model: str | None
+        threads: int | None
+        block_size: int | None
+        max_output_size: int | None
+        max_memory: int | None
+        base: api.Buffer | None
+
+
 if TYPE_CHECKING:  # only then: typing keeps what it registers beyond the interpreter's end
 
     @overload
@@ -285,16 +296,10 @@ if TYPE_CHECKING:  # only then: typing keeps what it registers beyond the interp
         file: File,
         mode: BinaryMode = ...,
         *,
-        level: int = ...,
-        model: str | None = ...,
-        threads: int | None = ...,
-        block_size: int | None = ...,
-        max_output_size: int | None = ...,
-        max_memory: int | None = ...,
-        base: api.Buffer | None = ...,
         encoding: None = ...,
         errors: None = ...,
         newline: None = ...,
+        **options: Unpack[Options],
     ) -> NNCodecFile: ...
 
     @overload
@@ -302,16 +307,10 @@ if TYPE_CHECKING:  # only then: typing keeps what it registers beyond the interp
         file: File,
         mode: TextMode,
         *,
-        level: int = ...,
-        model: str | None = ...,
-        threads: int | None = ...,
-        block_size: int | None = ...,
-        max_output_size: int | None = ...,
-        max_memory: int | None = ...,
-        base: api.Buffer | None = ...,
         encoding: str | None = ...,
         errors: str | None = ...,
         newline: str | None = ...,
+        **options: Unpack[Options],
     ) -> io.TextIOWrapper: ...
 
     @overload
@@ -319,16 +318,10 @@ if TYPE_CHECKING:  # only then: typing keeps what it registers beyond the interp
         file: File,
         mode: str,
         *,
-        level: int = ...,
-        model: str | None = ...,
-        threads: int | None = ...,
-        block_size: int | None = ...,
-        max_output_size: int | None = ...,
-        max_memory: int | None = ...,
-        base: api.Buffer | None = ...,
         encoding: str | None = ...,
         errors: str | None = ...,
         newline: str | None = ...,
+        **options: Unpack[Options],
     ) -> NNCodecFile | io.TextIOWrapper: ...
 
 

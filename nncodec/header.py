@@ -49,6 +49,7 @@ from nncodec.tensors.items import FIELDS, Item, dtype_of
 from nncodec.transforms import Transform
 
 T = TypeVar("T")
+Names = tuple[bytes | None, bytes | None, bytes | None]
 Parse = Generator[int, Payload, T]  # yields how many bytes it needs, is sent them, returns a T
 
 
@@ -95,12 +96,7 @@ def parse_header(start: bytes) -> Parse[Frame]:
     check_versions(version, versions >> 4)
     if flags & ~FLAGS:
         raise CorruptDataError(f"frame header: reserved flags are set (0x{flags:02x})")
-    model_id = bytes((yield from fields.take(MODEL_ID_BYTES))) if flags & FLAG_MODEL else None
-    base_id = bytes((yield from fields.take(BASE_ID_BYTES))) if flags & FLAG_BASE else None
-    environment = None
-    if flags & FLAG_ENVIRONMENT:
-        size = yield from fields.varint("environment's length", MAX_ENVIRONMENT)
-        environment = bytes((yield from fields.take(size)))
+    model_id, base_id, environment = yield from parse_names(fields, flags)
     total = yield from fields.varint("total length", MAX_TOTAL)
     block_size = yield from fields.varint("block size", BLOCK_SIZE)
     if (total == 0) != (block_size == 0):
@@ -125,6 +121,23 @@ def parse_header(start: bytes) -> Parse[Frame]:
     links = bool(flags & FLAG_MORE), bool(flags & FLAG_CONTINUES)
     sizes = (len(fields.seen), environment)
     return Frame(total, block_size, tuple(blocks), model_id, base_id, *links, *sizes, version)
+
+
+def parse_names(fields: Fields, flags: int) -> Parse[Names]:
+    """The model's id, the base's and the environment, those of them that ``flags`` announce."""
+    model_id = bytes((yield from fields.take(MODEL_ID_BYTES))) if flags & FLAG_MODEL else None
+    base_id = bytes((yield from fields.take(BASE_ID_BYTES))) if flags & FLAG_BASE else None
+    environment = None
+    if flags & FLAG_ENVIRONMENT:
+        size = yield from fields.varint("environment's length", MAX_ENVIRONMENT)
+        environment = bytes((yield from fields.take(size)))
+    return model_id, base_id, environment
+
+
+def parse_skippable(fields: Fields) -> Parse[int]:
+    """What follows a skippable frame's signature, up to its contents; returns their size."""
+    yield from fields.take(1)  # its type
+    return (yield from fields.varint("a skippable frame's length", MAX_TOTAL))
 
 
 def check_versions(version: int, numeric: int) -> None:

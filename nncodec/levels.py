@@ -48,5 +48,5 @@ LEVELS = {
 
 def check_level(level: int) -> None:
     """Raises NNCodecError for one that does not exist."""
-    if not isinstance(level, int) or level not in LEVELS:  # metadata of hosts may hold anything
+    if type(level) is not int or level not in LEVELS:  # metadata of hosts may hold anything
         raise NNCodecError(f"no level {level}: choose one of {min(LEVELS)} to {max(LEVELS)}")

@@ -13,9 +13,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
-from nncodec.container import MAGIC, MAX_TOTAL, SKIPPABLE_MAGIC, Block, Frame
+from nncodec.container import MAGIC, SKIPPABLE_MAGIC, Block, Frame
 from nncodec.errors import CorruptDataError, TruncatedError
-from nncodec.header import Fields, Parse, parse_header
+from nncodec.header import Fields, Parse, parse_header, parse_skippable
 from nncodec.memory import Payload, Source, View
 
 T = TypeVar("T")
@@ -45,8 +45,7 @@ def parse_archives() -> Archives:
     while start := bytes((yield len(MAGIC))):
         if start == SKIPPABLE_MAGIC:
             fields = Fields(start)
-            yield from fields.take(1)  # its type
-            size = yield from fields.varint("a skippable frame's length", MAX_TOTAL)
+            size = yield from parse_skippable(fields)
             yield Skip(size, len(fields.seen))
         elif start == MAGIC:
             frame = yield from parse_header(start)

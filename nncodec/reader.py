@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from nncodec.codec import FindCoder, FrameDecoder
 from nncodec.container import Block, Frame
+from nncodec.decoding import FindCoder, FrameDecoder
 from nncodec.header import Fields, parse_block
 from nncodec.limits import NO_LIMITS, Limits
 from nncodec.memory import View

@@ -10,22 +10,22 @@ so that a model or a base that is not there is an error before anything is writt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from nncodec import api
 from nncodec.causal.options import DEFAULT, CausalOptions
-from nncodec.codec import decode_block, within
 from nncodec.container import MAGIC, Block, Kind
 from nncodec.damaged import Finder, Found, Skipped
 from nncodec.damaged_header import Header
+from nncodec.decoding import FindCoder, decode_block, within
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
+from nncodec.limits import Limits
 from nncodec.parsing import read_frame
 from nncodec.tensors.base import Base, check_base
 
-FindCoder = Callable[[bytes | None], Coder]
 ZEROS = bytes(1 << 20)
 
 
@@ -110,18 +110,15 @@ def recover(
     that is not opened to append. ``max_output_size`` bounds what is written. ``model``,
     ``threads``, ``base`` and ``options`` are as for ``decompress``. Raises CorruptDataError if not
     a single frame is found; ModelNotFoundError, BaseFileError and EnvironmentMismatchError before
-    anything is written; NNCodecError if the limit is exceeded, and OSError.
+    anything is written; LimitError, and OSError.
     """
     if base is not None and not isinstance(base, Base):
         base = api.base_of(base)
 
-    def find(model_id: bytes | None) -> Coder:
-        return api.load_coder(model_id, threads, model, options)
-
-    decoder = Decoder(find, base)
+    decoder = Decoder(api.coder_finder(model, threads, options), base)
     finder = Finder(source)
     decoder.prepare(source, finder)
-    output = Output(sink, skip, sparse, max_output_size)
+    output = Output(sink, skip, sparse, Limits(max_output_size))
     return Walk(source, decoder, output, progress).recovery(finder)
 
 
@@ -185,8 +182,8 @@ class Decoder:
 class Output:
     """What is written: blocks, and zeros or nothing for missing bytes. ``at``: in the original."""
 
-    def __init__(self, sink: BinaryIO, skip: bool, sparse: bool, most: int | None) -> None:
-        self.sink, self.skip, self.sparse, self.most = sink, skip, sparse, most
+    def __init__(self, sink: BinaryIO, skip: bool, sparse: bool, limits: Limits) -> None:
+        self.sink, self.skip, self.sparse, self.limits = sink, skip, sparse, limits
         self.at = self.written = 0
         self.hole = 0  # bytes that are owed to a sparse file
 
@@ -211,10 +208,7 @@ class Output:
 
     def count(self, size: int) -> None:
         self.written += size
-        if self.most is not None and self.written > self.most:
-            raise NNCodecError(
-                f"output would exceed max_output_size: {self.written} bytes, {self.most} allowed"
-            )
+        self.limits.check_output(self.written)
 
     def finish(self) -> None:
         if self.hole:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from operator import index
 
 from nncodec import api
-from nncodec.codec import FrameDecoder, StreamEncoder
+from nncodec.codec import StreamEncoder
 from nncodec.container import Frame
+from nncodec.decoding import FrameDecoder
 from nncodec.errors import NNCodecError
-from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.limits import Limits
 from nncodec.parsing import PushParser
@@ -129,11 +129,8 @@ class Decompressor:
         max_memory: int | None = None,
         base: api.Buffer | None = None,
     ) -> None:
-        def find_coder(model_id: bytes | None) -> Coder:
-            return api.load_coder(model_id, threads, model)
-
-        limits = Limits(max_output_size, max_memory)
-        self._stream = BlockStream(FrameDecoder(find_coder, api.base_of(base), limits))
+        find, limits = api.coder_finder(model, threads), Limits(max_output_size, max_memory)
+        self._stream = BlockStream(FrameDecoder(find, api.base_of(base), limits))
         self._lock = threading.Lock()
         self._ready = memoryview(b"")  # decoded, and not handed out yet
         self._needs_input, self._eof, self._unused = True, False, b""

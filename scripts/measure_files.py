@@ -26,7 +26,8 @@ from typing import TextIO, TypeAlias
 import numpy as np
 
 from nncodec import api
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
+from nncodec.decoding import decompress_stream
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder
 from nncodec.levels import LEVELS

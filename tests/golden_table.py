@@ -336,7 +336,7 @@ def with_skippable_frames(golden: Golden, threads: int) -> bytes:
 
 
 def foreign(golden: Golden, _threads: int) -> bytes:
-    raise NotImplementedError(f"{golden.name} comes from another encoder: restore it")
+    raise LookupError(f"{golden.name} comes from another encoder: restore it from the history")
 
 
 def in_blocks(golden: Golden, threads: int) -> bytes:

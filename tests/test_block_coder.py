@@ -31,8 +31,9 @@ from hypothesis import strategies as st
 import nncodec
 from nncodec._core import BlockCoder, PayloadError
 from nncodec.blocks import Bytes, Geometry, lane_geometry
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
 from nncodec.config import ModelConfig
+from nncodec.decoding import decompress_stream
 from nncodec.engine.native import NativeContexts, NativeEngine, available_isas
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.engine_weights import MAX_SCALE, EngineModel

@@ -33,8 +33,8 @@ from nncodec.causal.options import CausalOptions
 from nncodec.causal.predictor import CausalModel, Settings
 from nncodec.causal.tokenize import load_tokenizer, tokenize
 from nncodec.cli.app import app
-from nncodec.codec import decompress_stream
 from nncodec.container import Frame, Kind
+from nncodec.decoding import decompress_stream
 from nncodec.errors import (
     CorruptDataError,
     EnvironmentMismatchError,

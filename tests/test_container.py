@@ -31,7 +31,7 @@ from nncodec.blocks import (
     Geometry,
     needed_table_bits,
 )
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
 from nncodec.container import (
     MAX_TOTAL,
     WITH_ITEMS,
@@ -43,6 +43,7 @@ from nncodec.container import (
     Kind,
     varint,
 )
+from nncodec.decoding import decompress_stream
 from nncodec.errors import CorruptDataError, TruncatedError, UnsupportedVersionError
 from nncodec.parsing import read_frame, read_frames
 from nncodec.tensors.delta_items import DeltaItem, Mode

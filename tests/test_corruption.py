@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import nncodec
 from nncodec.blocks import Geometry
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
+from nncodec.decoding import decompress_stream
 from nncodec.engine.native import NativeContexts
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError, TruncatedError
 from nncodec.lanes import Coder

@@ -19,8 +19,9 @@ import nncodec
 from nncodec import blocks, codec, frames, header, parsing
 from nncodec import lanes as lane_coding
 from nncodec.blocks import DEFAULT_TABLE_BITS, LANE_BYTES, Geometry
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
 from nncodec.container import Kind
+from nncodec.decoding import decompress_stream
 from nncodec.engine.native import NativeContexts
 from nncodec.engine.reference import ReferenceEngine
 from nncodec.lanes import Engine, no_progress

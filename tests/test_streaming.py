@@ -205,7 +205,7 @@ def test_an_interrupted_call_is_no_lost_block(monkeypatch: pytest.MonkeyPatch) -
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("nncodec.codec.decode_block", interrupt)
+        patch.setattr("nncodec.decoding.decode_block", interrupt)
         with pytest.raises(KeyboardInterrupt):
             decoder.decompress(stored_archive(b"abc"))
     with pytest.raises(NNCodecError, match="interrupted"):

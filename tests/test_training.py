@@ -282,7 +282,7 @@ def test_training_learns_and_its_result_compresses(corpus: Path, tmp_path: Path)
 
 def decode_with(coder: Coder, archive: bytes) -> bytes:
     sink = io.BytesIO()
-    nncodec.codec.decompress_stream(io.BytesIO(archive), sink, lambda _id: coder)
+    nncodec.decoding.decompress_stream(io.BytesIO(archive), sink, lambda _id: coder)
     return sink.getvalue()
 
 

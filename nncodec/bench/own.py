@@ -20,7 +20,7 @@ from nncodec.bench.codecs import AbsentError, Probe
 from nncodec.bench.worker import InMemory
 from nncodec.causal.exact.config import is_exact
 from nncodec.causal.exact.weights import ExactModel
-from nncodec.codec import decompress_stream
+from nncodec.decoding import decompress_stream
 from nncodec.engine.native import usable_cores
 from nncodec.engine_weights import WEIGHTS_FILE, EngineModel
 from nncodec.errors import BenchError, MissingPackageError, ModelNotFoundError

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nncodec.causal.folder import CausalFolder
+from nncodec.config import said
 from nncodec.errors import InvalidModelError
 from nncodec.extras import need
 
@@ -39,9 +40,7 @@ def load_float(path: Path, dtype: Any) -> Any:
     except InvalidModelError:
         raise
     except Exception as error:  # configs that lie break it in as many ways as it has models
-        said = "".join(c if c.isprintable() else " " for c in str(error))
-        why = " ".join(said.split())[:300] or type(error).__name__
-        raise InvalidModelError(f"{path}: transformers cannot load it: {why}") from error
+        raise InvalidModelError(f"{path}: transformers cannot load it: {said(error)}") from error
     if wrong := sorted(str(key[0]) for key in info["mismatched_keys"]):
         raise InvalidModelError(
             f"{path}: {wrong[0]} has another shape than config.json says{others(wrong)}"

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from nncodec.causal.payload import Fields
 from nncodec.causal.vocabulary import TOKENIZER_FILE, TokenTable, marks_spaces, read_json
+from nncodec.config import said
 from nncodec.container import varint
 from nncodec.errors import CorruptDataError, InvalidModelError
 from nncodec.extras import need
@@ -66,8 +67,9 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         tokenizer: Tokenizer = library.Tokenizer.from_str(json.dumps(document))
     except Exception as error:  # the library raises Exception itself
-        why = "".join(c if c.isprintable() else " " for c in str(error))[:300]
-        raise InvalidModelError(f"{folder / TOKENIZER_FILE} cannot be used: {why}") from error
+        raise InvalidModelError(
+            f"{folder / TOKENIZER_FILE} cannot be used: {said(error)}"
+        ) from error
     tokenizer.encode_special_tokens = True  # "</s>" in a text is text
     return tokenizer
 

@@ -37,7 +37,7 @@ from nncodec.cli.options import (
     Threads,
     Verbose,
 )
-from nncodec.cli.sizes import parse_range, parse_size
+from nncodec.cli.sizes import parse_block_size, parse_range, parse_size
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.limits import Limits
 
@@ -97,7 +97,7 @@ def compress(
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
     options = CausalOptions(dtype, device, lanes, context, verify=not no_verify)
-    blocks = parse_size(block_size, "--block-size")
+    blocks = parse_block_size(block_size)
 
     def work(name: str) -> None:
         from nncodec.cli import commands

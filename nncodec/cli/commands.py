@@ -14,9 +14,9 @@ from nncodec import api
 from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.cli import files
 from nncodec.cli.progress import progress_bar
-from nncodec.codec import FindCoder, decompress_stream
+from nncodec.decoding import decompress_stream
 from nncodec.engine.native import available_isas, choose_isa, usable_cores
-from nncodec.lanes import Coder, Progress
+from nncodec.lanes import Progress
 from nncodec.limits import NO_LIMITS, Limits
 from nncodec.numerics import NUMERIC_VERSION
 from nncodec.reader import ArchiveReader
@@ -85,15 +85,6 @@ def print_note(text: str) -> None:
     print(f"nncodec: {text}", file=sys.stderr, flush=True)
 
 
-def finder(model: str | None, threads: int | None, options: CausalOptions) -> FindCoder:
-    """The installed model that an archive names, or ``model`` if it is that."""
-
-    def find(model_id: bytes | None) -> Coder:
-        return api.load_coder(model_id, threads, model, options)
-
-    return find
-
-
 def decoder(
     model: str | None,
     threads: int | None,
@@ -101,7 +92,7 @@ def decoder(
     options: CausalOptions = DEFAULT,
     limits: Limits = NO_LIMITS,
 ) -> Work:
-    find = finder(model, threads, options)
+    find = api.coder_finder(model, threads, options)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         cores = threads or usable_cores()
@@ -127,7 +118,7 @@ class RangeDecoder:
         limits: Limits = NO_LIMITS,
     ) -> None:
         self.begin, self.end, self.base, self.limits = begin, end, base, limits
-        self.find = finder(model, threads, options)
+        self.find = api.coder_finder(model, threads, options)
         self.decoded = self.blocks = 0
 
     def __call__(self, source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:

@@ -6,6 +6,9 @@ import re
 
 import typer
 
+from nncodec.blocks import check_block_size
+from nncodec.errors import NNCodecError
+
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 SIZE = r"([0-9]{1,18})([KMG]?)"
 
@@ -20,6 +23,16 @@ def parse_size(text: str | None, option: str) -> int | None:
             f"{option} takes a size in bytes, or with K, M or G (1024, ...), not {text!r}"
         )
     return size_of(match[1], match[2])
+
+
+def parse_block_size(text: str | None) -> int | None:
+    """Bytes. Raises typer.BadParameter."""
+    size = parse_size(text, "--block-size")
+    try:
+        check_block_size(size)
+    except NNCodecError as error:
+        raise typer.BadParameter(f"--block-size: {error}") from None
+    return size
 
 
 def parse_range(span: str | None) -> tuple[int, int | None]:

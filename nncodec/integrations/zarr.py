@@ -52,7 +52,8 @@ class NNCodec(BytesBytesCodec):
         return {"name": NAME, "configuration": {"level": self.level}}
 
     def compute_encoded_size(self, _input_byte_length: int, _chunk_spec: ArraySpec) -> int:
-        raise NotImplementedError  # it depends on the bytes
+        """zarr asks only codecs of a fixed size; as zarr's own compressors have it."""
+        raise NotImplementedError("the size of an archive depends on the bytes")
 
     def _encode(self, chunk: Buffer, spec: ArraySpec) -> Buffer:
         data = compress(chunk.to_bytes(), self.level)

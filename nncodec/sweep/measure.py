@@ -19,8 +19,9 @@ import numpy as np
 
 from nncodec import api
 from nncodec.blocks import BLOCK_SIZE, Bytes, Geometry, lane_geometry
-from nncodec.codec import Codec, decompress_stream
+from nncodec.codec import Codec
 from nncodec.config import FLOAT_FILE
+from nncodec.decoding import decompress_stream
 from nncodec.engine_weights import WEIGHTS_FILE
 from nncodec.errors import NNCodecError, SweepError
 from nncodec.lanes import Coder, no_progress

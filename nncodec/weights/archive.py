@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
-from nncodec.codec import decode_block, within
 from nncodec.container import WITH_MODEL, Kind
+from nncodec.decoding import decode_block, within
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder, no_progress

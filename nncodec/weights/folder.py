@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from nncodec.api import load_codec, load_coder
-from nncodec.codec import decompress_stream
+from nncodec.api import coder_finder, load_codec
+from nncodec.decoding import decompress_stream
 from nncodec.engine.native import usable_cores
 from nncodec.errors import FolderError, NNCodecError
 from nncodec.files import atomic_file, make_readable, sync_folder
@@ -112,7 +112,7 @@ def unpack(
                     packed, size = decompress_stream(
                         file,
                         sink,
-                        lambda model_id: load_coder(model_id, threads),
+                        coder_finder(threads=threads),
                         progress,
                         threads=threads or usable_cores(),
                     )
