@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nncodec
-from nncodec import _core, api, codec
+from nncodec import _core, api, codec, decoding
 from nncodec.blocks import Bytes
 from nncodec.container import Block, Frame, Kind
 from nncodec.density import Density
@@ -322,7 +322,7 @@ def test_progress_counts_original_bytes(options: dict[str, object]) -> None:
     archive = maker.compress(array(data), done.append)
     assert sum(done) == len(data)
     done.clear()
-    codec.decompress_stream(io.BytesIO(archive), io.BytesIO(), api.load_coder, done.append)
+    decoding.decompress_stream(io.BytesIO(archive), io.BytesIO(), api.load_coder, done.append)
     assert sum(done) == len(data)
 
 
