@@ -87,3 +87,7 @@ class DivergedError(SweepError):
 
 class BenchError(NNCodecError, ValueError):
     """A benchmark was asked for what cannot be measured: an unknown codec, a table that is none."""
+
+
+class WorkerError(NNCodecError):
+    """A worker was lost again and again, or could not be started; the archive was not made."""
