@@ -87,3 +87,7 @@ class DivergedError(SweepError):
 
 class BenchError(NNCodecError, ValueError):
     """A benchmark was asked for what cannot be measured: an unknown codec, a table that is none."""
+
+
+class WorkerError(NNCodecError):
+    """A worker could not be had, was lost too often or ran out of memory."""

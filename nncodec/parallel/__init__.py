@@ -1,0 +1,1 @@
+"""Tasks on many items, here or elsewhere."""
