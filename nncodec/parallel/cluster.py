@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from nncodec.engine.native import usable_cores
 from nncodec.errors import WorkerError
 from nncodec.extras import need
 
@@ -34,11 +35,12 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # unless t
 class Cluster:
     """A connection to Ray, for as long as it is needed; see above. Raises WorkerError.
 
-    ``count`` is the number of workers that a cluster of our own has room for, and
-    ``object_store_memory`` its shared memory in bytes, by default enough for what is in flight.
+    ``count`` is the number of workers that a cluster of our own has room for, by default as many as
+    there are cores, and ``object_store_memory`` its shared memory in bytes, by default enough for
+    what is in flight.
     """
 
-    def __init__(self, count: int, object_store_memory: int | None = None) -> None:
+    def __init__(self, count: int | None, object_store_memory: int | None = None) -> None:
         self.ray = need("ray", "ray")
         self.folder: str | None = None
         self.connected = False  # by us, so to be left by us
@@ -47,6 +49,7 @@ class Cluster:
         if address := os.environ.get(ADDRESS):
             self.connect(address)
         else:
+            count = count or usable_cores()
             self.start(count, object_store_memory or max(STORE_BYTES, 2 * count * ITEM_BYTES))
 
     def connect(self, address: str) -> None:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nncodec.engine.native import usable_cores
 from nncodec.errors import WorkerError
 from nncodec.numerics import NUMERIC_VERSION
 from nncodec.parallel.base import Workers
@@ -125,7 +124,7 @@ class RayWorkers(Workers):
     local = False
 
     def __init__(self, count: int | None = None, *, object_store_memory: int | None = None) -> None:
-        self.cluster = Cluster(count or usable_cores(), object_store_memory)
+        self.cluster = Cluster(count, object_store_memory)
         self.ray = self.cluster.ray
         self.count = count or self.cluster.cores()
         self.target = self.count  # fewer after one was lost for want of memory
@@ -288,7 +287,7 @@ def check_software(theirs: Software) -> None:
         )
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why a worker was lost, and what can be done about it: what follows "was"."""
     kind, text = type(error).__name__, str(error)
     if "No module named" in text:
