@@ -90,4 +90,4 @@ class BenchError(NNCodecError, ValueError):
 
 
 class WorkerError(NNCodecError):
-    """A worker could not be had, was lost too often or ran out of memory."""
+    """A worker was lost again and again, or could not be started; the archive was not made."""

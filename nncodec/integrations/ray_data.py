@@ -30,7 +30,6 @@ from nncodec.errors import ContainerFormatError, NNCodecError, WorkerError
 from nncodec.extras import need
 from nncodec.files import atomic_file
 from nncodec.integrations.names import SUFFIX
-from nncodec.lanes import no_progress
 from nncodec.levels import DEFAULT_LEVEL, check_level
 from nncodec.parallel.cluster import Cluster, first_line
 from nncodec.parallel.ray import reason
@@ -160,7 +159,7 @@ class CompressRange:
         if end - begin == piece.size:
             return self.codec.compress(data)
         ends = {"continues": begin > 0, "more": end < piece.size}
-        return b"".join(self.codec.encode_piece(data, no_progress, **ends))
+        return b"".join(self.codec.encode_pieces([data], **ends))
 
 
 FIELDS = tuple(Range.__dataclass_fields__)

@@ -7,9 +7,9 @@ so when an actor is lost it is known which item it had: that one goes to another
 that has lost ``LOSSES`` of them is given up as what kills them. Ray's own restarts would repeat it
 for ever, or not at all. After a loss for want of memory fewer workers go on.
 
-Items wait in the object store, at most ``2 * count`` from being pulled to being yielded; arrays in
-them are read there without a copy. Tasks must be harmless to run twice, and are pickled: those of
-this package name what they need instead of holding it.
+Items wait in the object store, ``AHEAD * count`` at most from being taken to being handed out as
+results; arrays in them are read there without a copy. Tasks have to be harmless to run twice, and
+are pickled: those of this package name what they need instead of holding it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ import pickle
 import platform
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from nncodec.engine.native import usable_cores
 from nncodec.errors import WorkerError
+from nncodec.extras import find
 from nncodec.numerics import NUMERIC_VERSION
-from nncodec.parallel.base import Workers
+from nncodec.parallel.base import AHEAD, Failure, Workers, caught
 from nncodec.parallel.cluster import Cluster, first_line
 
 T = TypeVar("T")
@@ -117,32 +119,39 @@ class Worker:
 class RayWorkers(Workers):
     """``count`` actors of one core each, and of one GPU if the task's attribute ``gpus`` says so.
 
-    Without a number as many as the cluster has cores. Raises MissingPackageError without Ray,
-    WorkerError if there is no cluster and none can be started. One thread may use it at a time.
+    Without a number as many as the cluster has cores. Ray is started, or its cluster joined, by the
+    first map. Raises MissingPackageError without Ray, then WorkerError if there is no cluster and
+    none can be started. One thread may use it at a time.
     """
 
-    local = False
-
     def __init__(self, count: int | None = None, *, object_store_memory: int | None = None) -> None:
-        self.cluster = Cluster(count, object_store_memory)
-        self.ray = self.cluster.ray
-        self.count = count or self.cluster.cores()
-        self.target = self.count  # fewer after one was lost for want of memory
+        find("ray", "ray")
+        self.chosen, self.object_store_memory = count, object_store_memory
+        self.count = self.target = count or usable_cores()
+        self.cluster: Cluster | None = None
         self.workers: list[Worker] = []
         self.failed_starts = self.maps = 0
 
-    def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """The results in the order of the items; the first error in order is raised as it is.
+    @property
+    def ray(self) -> Any:
+        """The package, connected to a cluster."""
+        if self.cluster is None:
+            self.cluster = Cluster(self.chosen, self.object_store_memory)
+            self.count = self.target = self.chosen or self.cluster.cores()
+        return self.cluster.ray
+
+    def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+        """As ``Workers`` has it; what runs when the iterator is left ends there and then.
 
         Raises WorkerError for an item that has lost several workers, for workers with another
-        version of nncodec, or if none can be had. What runs when the iterator is left is given up.
+        version of nncodec, and if none can be had.
         """
-        gpus = float(getattr(task, "gpus", 0))
+        ray = self.ray
         self.maps += 1
-        run = Run(self, task, self.maps, gpus)
+        run = Run(self, task, self.maps)
         try:
-            yield from run.results(iter(items))
-        except self.ray.exceptions.RayError as error:
+            yield from run.results(caught(items))
+        except ray.exceptions.RayError as error:
             raise WorkerError(
                 f"the Ray cluster failed: {first_line(error)}; run it again"
             ) from error
@@ -169,19 +178,19 @@ class RayWorkers(Workers):
 
     def close(self) -> None:
         """End the workers, and the cluster if it is ours. Repeatable."""
-        if self.workers:
-            for worker in list(self.workers):
-                self.dismiss(worker)
-        self.cluster.close()
+        for worker in list(self.workers):
+            self.dismiss(worker)
+        if self.cluster is not None:
+            self.cluster.close()
+            self.cluster = None
 
 
 class Run:
     """One map: which items are where."""
 
-    def __init__(
-        self, owner: RayWorkers, task: Callable[[Any], Any], key: int, gpus: float
-    ) -> None:
-        self.owner, self.ray, self.key, self.gpus = owner, owner.ray, key, gpus
+    def __init__(self, owner: RayWorkers, task: Callable[[Any], Any], key: int) -> None:
+        self.owner, self.ray, self.key = owner, owner.ray, key
+        self.gpus = float(getattr(task, "gpus", 0))
         self.task = [self.ray.put(task)]
         self.window: deque[Job] = deque()  # in order, pulled and not yielded
         self.queue: deque[Job] = deque()  # of those, what no worker has
@@ -196,23 +205,22 @@ class Run:
                 if outcome.error is not None:
                     raise outcome.error
                 yield outcome.value
-            elif more and len(self.window) < 2 * self.owner.count:
+            elif more and len(self.window) < AHEAD * self.owner.count:
                 more = self.pull(items)
             elif self.window:
                 self.look(PLACED_TIMEOUT)
 
     def pull(self, items: Iterator[Any]) -> bool:
-        """One more item; False if there is none. Its error waits for what came before it."""
-        job = Job()
-        try:
-            job.item = self.ray.put(next(items))
+        """One more item; False if there is none. A failure waits for what came before it."""
+        for item in items:
+            if isinstance(item, Failure):
+                self.window.append(Job(outcome=Outcome(error=item.error)))
+                return False
+            job = Job(self.ray.put(item))
+            self.window.append(job)
             self.queue.append(job)
-        except StopIteration:
-            return False
-        except Exception as error:
-            job.outcome = Outcome(error=error)
-        self.window.append(job)
-        return job.outcome is None
+            return True
+        return False
 
     def look(self, timeout: float = 0) -> None:
         """See what has ended, wait for something if there is a ``timeout``, and hand out more."""
