@@ -158,8 +158,8 @@ class CompressRange:
             raise NNCodecError(f"{piece.path} changed while it was read; compress it again")
         if end - begin == piece.size:
             return self.codec.compress(data)
-        ends = {"continues": begin > 0, "more": end < piece.size}
-        return b"".join(self.codec.encode_pieces([data], **ends))
+        more = end < piece.size
+        return b"".join(self.codec.encode_pieces([data], continues=begin > 0, more=more))
 
 
 FIELDS = tuple(Range.__dataclass_fields__)
