@@ -31,6 +31,11 @@ TAKE_A_VALUE = (
     "--device",
     "--range",
     "--block-size",
+    "--frame-size",
+    "--exclude",
+    "--files-from",
+    "-C",
+    "--directory",
     "--max-output",
     "--memory",
 )

@@ -10,7 +10,18 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.causal.options import CausalOptions
-from nncodec.cli import bench, explain, files, models, recover, sweep, training, weights
+from nncodec.cli import (
+    bench,
+    explain,
+    files,
+    models,
+    pack,
+    packed,
+    recover,
+    sweep,
+    training,
+    weights,
+)
 from nncodec.cli.common import AsJson, each, show
 from nncodec.cli.options import (
     AnyEnvironment,
@@ -244,6 +255,10 @@ def info(
         show(inputs or [], work, rows, commands.INFO_COLUMNS, as_json)
 
 
+app.command()(pack.pack)
+app.command()(pack.unpack)
+app.command()(packed.ls)
+app.command()(packed.cat)
 app.command()(bench.bench)
 app.command()(explain.explain)
 app.command()(recover.recover)
