@@ -18,6 +18,7 @@ from nncodec.errors import (
     NNCodecError,
     TruncatedError,
     UnsupportedVersionError,
+    WorkerError,
 )
 
 reject_namesake()
@@ -26,6 +27,7 @@ register_with_transformers()
 if TYPE_CHECKING:
     from nncodec import pack, weights
     from nncodec.fileobject import NNCodecFile, open
+    from nncodec.parallel import Workers, open_workers
     from nncodec.recovery import Recovery, recover
     from nncodec.streaming import Compressor, Decompressor
 
@@ -45,11 +47,14 @@ __all__ = [
     "Recovery",
     "TruncatedError",
     "UnsupportedVersionError",
+    "WorkerError",
+    "Workers",
     "__version__",
     "compress",
     "decompress",
     "info",
     "open",
+    "open_workers",
     "pack",
     "recover",
     "weights",
@@ -60,7 +65,9 @@ LAZY = {  # name: the module that has it, imported when it is first used
     "Decompressor": "nncodec.streaming",
     "NNCodecFile": "nncodec.fileobject",
     "Recovery": "nncodec.recovery",
+    "Workers": "nncodec.parallel",
     "open": "nncodec.fileobject",
+    "open_workers": "nncodec.parallel",
     "recover": "nncodec.recovery",
 }
 

@@ -26,13 +26,15 @@ from nncodec.container import VERSION
 from nncodec.decoding import FindCoder, decompress_stream
 from nncodec.engine.native import NativeContexts, NativeEngine, usable_cores
 from nncodec.engine_weights import EngineModel
-from nncodec.errors import ModelNotFoundError, NNCodecError
+from nncodec.errors import ModelNotFoundError, NNCodecError, WorkerError
 from nncodec.lanes import Coder
 from nncodec.levels import DEFAULT_LEVEL, LEVELS, check_level
 from nncodec.limits import Limits
 from nncodec.memory import View
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.parallel import Workers
 from nncodec.parsing import FrameReader, skipping_payloads
+from nncodec.recipes import Recipe
 from nncodec.tensors.base import Base
 
 if TYPE_CHECKING:
@@ -59,6 +61,43 @@ def load_codec(
     will take long. Raises NNCodecError for a level that does not exist, ModelNotFoundError,
     InvalidModelError.
     """
+    codec = make_codec(level, model, threads, options, notify)
+    # Floats depend on the number of threads, so there workers have as many; else one each.
+    alone = codec.threads if codec.environment else 1
+    expected = codec.model_id, codec.environment
+    codec.recipe = Recipe(same_codec, (expected, level, anywhere(model), alone, options))
+    return codec
+
+
+def same_codec(
+    expected: tuple[bytes | None, bytes | None],
+    level: int,
+    model: str | None,
+    threads: int,
+    options: CausalOptions,
+) -> Codec:
+    """A worker's own codec. Raises WorkerError if its archives would not be the same."""
+    codec = make_codec(level, model, threads, options)
+    if (codec.model_id, codec.environment) != expected:
+        raise WorkerError(
+            f"a worker found another model, or other float arithmetic, for {model or level}: "
+            "install the same nncodec and models on every machine"
+        )
+    return codec
+
+
+def anywhere(model: str | None) -> str | None:
+    """A model's name, or its folder as it is called from other folders."""
+    return str(Path(model).resolve()) if model and Path(model).is_dir() else model
+
+
+def make_codec(
+    level: int,
+    model: str | None,
+    threads: int | None,
+    options: CausalOptions,
+    notify: Callable[[str], object] = print_nothing,
+) -> Codec:
     check_level(level)
     if model is not None and (folder := causal_folder(model, download=True)):
         return causal_codec(folder, level, threads, options, notify)
@@ -142,12 +181,25 @@ def load_coder(
 
     It is looked for among what is installed, and before that in ``model``, a name or a folder.
     """
+    return make_coder(model_id, threads, model, options)
+
+
+def make_coder(
+    model_id: bytes | None,
+    threads: int | None,
+    model: str | None,
+    options: CausalOptions,
+    alone: bool = False,
+) -> Coder:
+    """The same, and if ``alone`` one of its own, with one thread: but floats depend on those."""
+    cores = 1 if alone else threads
     if model_id is None:
         return NativeContexts()
     folder = causal_folder(model) if model is not None else None
     given = folder.model_id if folder else None
     if folder is None and model is not None:
-        own = load_codec(model=model, threads=threads)
+        make = make_codec if alone else load_codec
+        own = make(DEFAULT_LEVEL, model, cores, DEFAULT)
         if own.model_id == model_id:
             return own.coder
         given = own.model_id
@@ -155,8 +207,8 @@ def load_coder(
         try:
             found = modelstore.find_by_id(model_id)
             if isinstance(found, EngineModel):
-                return NativeEngine(found, threads)
-            return ExactTokens(found, exact_native.NativeEngine(found, threads))
+                return NativeEngine(found, cores)
+            return ExactTokens(found, exact_native.NativeEngine(found, cores))
         except ModelNotFoundError as error:
             from nncodec.causal.find import find_by_id
 
@@ -170,11 +222,28 @@ def load_coder(
     return FloatModel(folder, threads, options.any_environment)
 
 
-def coder_finder(
-    model: str | None = None, threads: int | None = None, options: CausalOptions = DEFAULT
-) -> FindCoder:
+@dataclass(frozen=True)
+class CoderFinder:
     """``load_coder`` for any model id, with the rest given: what decoders ask."""
-    return lambda model_id: load_coder(model_id, threads, model, options)
+
+    model: str | None = None
+    threads: int | None = None
+    options: CausalOptions = DEFAULT
+
+    def __call__(self, model_id: bytes | None) -> Coder:
+        return load_coder(model_id, self.threads, self.model, self.options)
+
+    @property
+    def recipe(self) -> Recipe[FindCoder]:
+        """For workers: engines of one thread each, but that floats depend on the number."""
+        return Recipe(own_coders, (anywhere(self.model), self.options, self.threads))
+
+
+def own_coders(model: str | None, options: CausalOptions, threads: int | None) -> FindCoder:
+    """A worker's own engines."""
+    return lru_cache(maxsize=2)(
+        lambda model_id: make_coder(model_id, threads, model, options, alone=True)
+    )
 
 
 def _forget_engines() -> None:
@@ -196,6 +265,7 @@ def compress(
     base: Buffer | None = None,
     block_size: int | None = None,
     options: CausalOptions = DEFAULT,
+    workers: Workers | None = None,
 ) -> bytes:
     """Compress any buffer of bytes.
 
@@ -206,12 +276,13 @@ def compress(
     (docs/weights-delta.md). Blocks hold ``block_size`` bytes, 1 KiB to 16 MiB (the default):
     smaller ones for finer random access, at a cost (docs/streams.md). A ``model`` may be the folder
     of any causal language model, which ``options`` are for (docs/causal-lm.md): its archives decode
-    where they were made. Raises NNCodecError for an unknown level or block size,
-    ModelNotFoundError, InvalidModelError.
+    where they were made. ``workers`` of ``nncodec.open_workers`` code the blocks, to the same
+    bytes (docs/distributed.md). Raises NNCodecError for an unknown level or block size,
+    ModelNotFoundError, InvalidModelError, WorkerError.
     """
     array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
     codec = load_codec(level, model, threads, options).with_block_size(block_size)
-    return codec.compress(array, base=base_of(base))
+    return codec.with_workers(workers).compress(array, base=base_of(base))
 
 
 def base_of(data: Buffer | None) -> Base | None:
@@ -229,6 +300,7 @@ def decompress(
     base: Buffer | None = None,
     model: str | None = None,
     options: CausalOptions = DEFAULT,
+    workers: Workers | None = None,
 ) -> bytes:
     """The bytes that ``compress`` was given; concatenated archives give concatenated bytes.
 
@@ -244,10 +316,11 @@ def decompress(
     decompress_stream(
         View(archive),
         sink,
-        coder_finder(model, threads, options),
+        CoderFinder(model, threads, options),
         limits=Limits(max_output_size, max_memory),
         threads=threads or usable_cores(),
         base=base_of(base),
+        workers=workers,
     )
     return sink.take()
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import BinaryIO
 
@@ -42,13 +41,16 @@ from nncodec.container import (
 from nncodec.density import Density, dense_sample, density
 from nncodec.engine.native import choose_isa
 from nncodec.errors import NNCodecError
-from nncodec.frames import Coded, chain, encode_chunk, encode_delta, join_parts
+from nncodec.frames import Coded, chain
 from nncodec.lanes import Coder, Progress, no_progress
-from nncodec.memory import Payload, executor
+from nncodec.memory import Payload
+from nncodec.parallel import Workers, sharing
 from nncodec.parsing import PIECE
+from nncodec.pipeline import Piece, Pipeline
+from nncodec.recipes import Recipe
 from nncodec.tensors.base import Base
 from nncodec.tensors.chunks import Part, plan
-from nncodec.tensors.delta import DeltaPart, plan_deltas
+from nncodec.tensors.delta import plan_deltas
 from nncodec.tensors.items import Item
 from nncodec.tensors.spans import Span, find_spans
 from nncodec.transforms import Transform, apply, candidates, undo, x86_sample
@@ -72,6 +74,8 @@ class Codec:
 
     environment: bytes | None = None  # of float arithmetic, which blocks of tokens may depend on
     block_size: int | None = None  # of bytes that are no tensors; None: as large as they may be
+    workers: Workers | None = None  # None: threads of its own, for as long as they have work
+    recipe: Recipe[Codec] | None = None  # how others come to the same codec
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Codec:
         tensors: str = "max",
     ) -> None:
         self.coder, self.model_id, self.threads, self.tensors = coder, model_id, threads, tensors
+        self.turn = threading.Lock()  # of the network's blocks, whose lanes take all threads
         self.lanes, self.table_bits, self.lane_bytes = lanes, table_bits, lane_bytes
         # Context models need a table, so a codec without one has none.
         self.contexts = (coder if model_id is None else contexts) if table_bits else None
@@ -108,6 +113,17 @@ class Codec:
             out.write(piece)
         return out.take()
 
+    @property
+    def most_of_a_block(self) -> int:
+        """Bytes of every block but the last one of a frame."""
+        return self.block_size or BLOCK_SIZE
+
+    def with_workers(self, workers: Workers | None) -> Codec:
+        """The same with blocks coded by others; None: in threads of its own. To the same bytes."""
+        other = copy(self)
+        other.workers = workers
+        return other
+
     def encode(
         self,
         data: Bytes,
@@ -122,78 +138,38 @@ class Codec:
         """
         spans = find_spans(data.data) if spans is None else spans
         if base is not None or len(data) <= frame_bytes() or spans:
-            parts = self.plan_parts(data, spans, base)
-            yield from chain(self.encode_parts(data, parts, progress, base))
-            return
-        for begin in range(0, len(data), frame_bytes()):
-            end = min(len(data), begin + frame_bytes())
-            ends = {"continues": begin > 0, "more": end < len(data)}
-            yield from self.encode_piece(data[begin:end], progress, **ends)
+            return chain(self.frames([self.planned(data, spans, base)], progress))
+        starts = range(0, len(data), frame_bytes())
+        return self.encode_pieces((data[at : at + frame_bytes()] for at in starts), progress)
 
-    def encode_piece(
-        self, data: Bytes, progress: Progress, *, continues: bool, more: bool
+    def encode_pieces(
+        self,
+        pieces: Iterable[Bytes],
+        progress: Progress = no_progress,
+        *,
+        continues: bool = False,
+        more: bool = False,
     ) -> Iterator[bytes | memoryview]:
-        """A piece of a stream, ``frame_bytes`` of it or its last ones, as frames of its chain."""
-        parts = self.plan_parts(data, find_spans(data.data), None)
-        frames = self.encode_parts(data, parts, progress)
-        return chain(frames, continues=continues, more=more)
+        """The archive of (n,) pieces one after the other, each of which begins a frame.
 
-    def plan_parts(
-        self, data: Bytes, spans: list[Span], base: Base | None
-    ) -> Sequence[Part | DeltaPart]:
-        if base is None:
-            return plan(spans, data)
-        return plan_deltas(data, spans, base, choose_isa(), self.threads)
-
-    def encode_parts(
-        self,
-        data: Bytes,
-        parts: Sequence[Part | DeltaPart],
-        progress: Progress,
-        base: Base | None = None,
-    ) -> Iterator[Coded]:
-        """The frames of (n,) ``data``, to be chained.
-
-        If there is a delta, every frame names the base, so that decoders miss it at once.
+        They are taken when there is room for them, ahead of those that are coded. ``continues`` and
+        ``more`` are whether others come before and after.
         """
-        deltas = any(isinstance(part, DeltaPart) for part in parts)
-        base_id = base.id if base and deltas else None
-        coded = self.encode_each(data, parts, progress, base, base_id)
-        return join_parts(data, coded, base_id, self.block_size)
+        planned = (self.planned(data, find_spans(data.data)) for data in pieces)
+        return chain(self.frames(planned, progress), continues=continues, more=more)
 
-    def encode_each(
-        self,
-        data: Bytes,
-        parts: Sequence[Part | DeltaPart],
-        progress: Progress,
-        base: Base | None,
-        base_id: bytes | None,
-    ) -> Iterator[tuple[Part | DeltaPart, Coded | None]]:
-        """The parts' frames, in order. Chunks of tensors are coded side by side."""
-        with executor(self.threads) as pool:
-            waiting: deque[tuple[Part | DeltaPart, Future[Coded | None] | None]] = deque()
+    def planned(self, data: Bytes, spans: list[Span], base: Base | None = None) -> Piece:
+        if base is None:
+            return Piece(data, plan(spans, data))
+        return Piece(data, plan_deltas(data, spans, base, choose_isa(), self.threads), base)
 
-            def finish() -> tuple[Part | DeltaPart, Coded | None]:
-                part, chunk = waiting.popleft()
-                if chunk is None:
-                    piece = data[part.begin : part.end]
-                    return part, self.encode_frame(piece, progress, base_id)
-                frame = chunk.result()
-                progress(part.end - part.begin)
-                return part, frame
-
-            for part in parts:
-                piece, chunk = data[part.begin : part.end], None
-                if isinstance(part, DeltaPart):
-                    assert base
-                    chunk = pool.submit(encode_delta, piece, part.items, base)
-                elif items := self.items_of(part, len(data)):
-                    chunk = pool.submit(encode_chunk, piece, items, self.tensors, base_id)
-                waiting.append((part, chunk))
-                if len(waiting) > 2 * self.threads:
-                    yield finish()
-            while waiting:
-                yield finish()
+    def frames(self, pieces: Iterable[Piece], progress: Progress = no_progress) -> Iterator[Coded]:
+        """The frames of planned pieces, to be chained."""
+        if self.workers is not None:
+            yield from Pipeline(self, self.workers, progress).frames(pieces)
+            return
+        with sharing(self.threads) as workers:
+            yield from Pipeline(self, workers, progress).frames(pieces)
 
     def items_of(self, part: Part, whole: int) -> tuple[Item, ...]:
         """What a part of a file of ``whole`` bytes is coded as; empty: as bytes like any others.
@@ -206,24 +182,24 @@ class Codec:
             return part.items
         return (Item(None, 0, 1, size),)
 
-    def encode_frame(
-        self, data: Bytes, progress: Progress = no_progress, base_id: bytes | None = None
-    ) -> Coded:
+    def encode_frame(self, data: Bytes, progress: Progress = no_progress) -> Coded:
         """One frame that holds all of (n,) ``data``, as bytes like any others."""
-        rows, payloads, size = [], [], self.block_size or BLOCK_SIZE
-        for start in range(0, len(data), size):
-            row, payload = self.encode_block(data[start : start + size], progress)
-            rows.append(row)
-            payloads.append(payload)
+        size = self.most_of_a_block
+        pieces = (data[at : at + size] for at in range(0, len(data), size))
+        return self.frame_of(len(data), [self.encode_block(piece, progress) for piece in pieces])
+
+    def frame_of(
+        self, size: int, blocks: Sequence[tuple[Block, Payload]], base_id: bytes | None = None
+    ) -> Coded:
+        """A frame of ``size`` bytes from its rows and payloads."""
+        rows = tuple(row for row, _ in blocks)
         coded = any(row.kind in WITH_MODEL for row in rows)
-        block_size = min(size, len(data))
+        block_size = min(self.most_of_a_block, size)
         model_id = self.model_id if coded else None
         tokens = any(row.kind == Kind.TOKENS for row in rows)
         environment = self.environment if tokens else None
-        frame = Frame(
-            len(data), block_size, tuple(rows), model_id, base_id, environment=environment
-        )
-        return Coded(frame, tuple(payloads))
+        frame = Frame(size, block_size, rows, model_id, base_id, environment=environment)
+        return Coded(frame, tuple(payload for _, payload in blocks))
 
     def compress_stream(
         self,
@@ -248,13 +224,16 @@ class Codec:
             if before is not None:
                 check_unchanged(before, os.fstat(source.fileno()))
             return len(data), written
-        encoder = StreamEncoder(self, progress)
-        while piece := source.read(PIECE):
-            total += len(piece)
-            for packed in encoder.write(piece):
-                sink.write(packed)
-                written += len(packed)
-        for packed in encoder.finish():
+
+        def pieces() -> Iterator[Bytes]:
+            nonlocal total
+            while len(data := read_array(source, frame_bytes())) or not total:
+                yield data
+                total += len(data)
+                if not len(data):
+                    return
+
+        for packed in self.encode_pieces(pieces(), progress):
             sink.write(packed)
             written += len(packed)
         return total, written
@@ -267,15 +246,16 @@ class Codec:
             return Block(Kind.CONSTANT, len(data), 1, checksum), data[:1].tobytes()
         judged = self.judge(data)
         transform, coded = self.choose_transform(data, judged)
+        network = judged == Density.PLAIN and self.model_id is not None
         tries = []
         if judged != Density.RANDOM and self.contexts and self.alone_may_win(coded, judged):
-            tries.append(self.try_coder(coded, Kind.CONTEXTS, self.contexts, 1, no_progress))
-        if judged == Density.PLAIN and self.model_id is not None:
+            heard = (lambda _count: progress(0)) if network else progress
+            tries.append(self.try_coder(coded, Kind.CONTEXTS, self.contexts, 1, heard))
+        if network:
             kind = Kind.MIXED if self.table_bits else Kind.CODED
-            tries.append(self.try_coder(coded, kind, self.coder, self.lanes, progress))
-            progress(len(data) - len(coded))
-        else:
-            progress(len(data))
+            with self.turn:
+                tries.append(self.try_coder(coded, kind, self.coder, self.lanes, progress))
+        progress(len(data) - (len(coded) if tries else 0))
         for kind, geometry, payload in sorted(tries, key=lambda t: len(t[2])):
             if len(payload) + CODED_FIELDS < len(data):
                 sizes = len(data), len(payload)
@@ -375,7 +355,15 @@ class StreamEncoder:
     def frame(self, more: bool) -> Iterator[bytes | memoryview]:
         data, self.held = np.frombuffer(self.held, dtype=np.uint8), bytearray()
         continues, self.continues = self.continues, True
-        return self.codec.encode_piece(data, self.progress, continues=continues, more=more)
+        return self.codec.encode_pieces([data], self.progress, continues=continues, more=more)
+
+
+def read_array(source: BinaryIO, size: int) -> Bytes:
+    """The next ``size`` bytes, or as many as are left; a pipe gives them in small pieces."""
+    data = bytearray()
+    while len(data) < size and (piece := source.read(min(PIECE, size - len(data)))):
+        data += piece
+    return np.frombuffer(data, dtype=np.uint8)
 
 
 def check_unchanged(before: os.stat_result, after: os.stat_result) -> None:

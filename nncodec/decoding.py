@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nncodec._core import ByteStore, PayloadError, xxh64
+from nncodec.blocks import Bytes
 from nncodec.container import WITH_ITEMS, WITH_MODEL, Block, Frame, Kind
 from nncodec.engine.native import choose_isa
-from nncodec.errors import CorruptDataError
+from nncodec.errors import CorruptDataError, NNCodecError
 from nncodec.lanes import Coder, FloatCoder, Progress, no_progress
 from nncodec.limits import NO_LIMITS, Limits
-from nncodec.memory import Payload, Sink, Source, executor
+from nncodec.memory import Payload, Sink, Source
+from nncodec.parallel import Stoppable, Workers, sharing
 from nncodec.parsing import FrameReader, read_exactly
+from nncodec.recipes import Recipe
 from nncodec.tensors.base import Base, check_base
 from nncodec.tensors.coder import decode_fields, decode_fields_into, decode_tensors
 from nncodec.tensors.delta import base_bytes
@@ -74,7 +78,63 @@ class FrameDecoder:
     def decode(self, row: Block, payload: Payload) -> bytes:
         """The block's bytes, verified. Raises CorruptDataError."""
         coder = self.find_coder(None) if row.kind == Kind.CONTEXTS else self.coder
-        return decode_block(row, payload, coder, self.progress, self.base)
+        return decode_block(row, payload, coder, self.progress, old_bytes(row, self.base))
+
+
+@dataclass(frozen=True)
+class CodedBlock:
+    """A block as any worker can decode it. ``old``: the bytes of the base that it differs from.
+
+    ``at`` is where its bytes belong in a store, if it is decoded there; ``coder`` is that of
+    whoever shares one, else the names say what to load.
+    """
+
+    row: Block
+    payload: Payload
+    model_id: bytes | None = None
+    environment: bytes | None = None
+    old: Bytes | None = None
+    at: int | None = None
+    coder: Coder | None = None
+
+
+@dataclass(frozen=True)
+class Decode:
+    """What workers call with a block; gives its bytes, or their number if they went to ``store``.
+
+    ``turn`` is held for networks that are shared, as the lanes of one block take all threads.
+    """
+
+    find: FindCoder | Recipe[FindCoder]
+    progress: Progress = no_progress
+    store: ByteStore | None = None
+    turn: threading.Lock | None = None
+
+    def __call__(self, block: CodedBlock) -> bytes | int:
+        row = block.row
+        with self.turn if self.turn and row.kind in WITH_MODEL else nullcontext():
+            if block.at is None or self.store is None:
+                return decode_block(row, block.payload, self.coder(block), self.progress, block.old)
+            return self.into(self.store, block.at, block)
+
+    def into(self, store: ByteStore, at: int, block: CodedBlock) -> int:
+        row = block.row
+        if row.kind == Kind.FIELDS:
+            decode_fields_in_place(row, block.payload, store, at)
+            self.progress(row.size)
+        else:
+            coder = self.coder(block)
+            store.put(at, decode_block(row, block.payload, coder, self.progress, block.old))
+        return row.size
+
+    def coder(self, block: CodedBlock) -> Coder | None:
+        if block.coder or block.row.kind not in (*WITH_MODEL, Kind.CONTEXTS):
+            return block.coder
+        find = self.find.load() if isinstance(self.find, Recipe) else self.find
+        if block.row.kind == Kind.CONTEXTS:
+            return find(None)
+        coder = find(block.model_id) if block.model_id else None
+        return coder if block.environment is None else within(block.environment, coder)
 
 
 def decompress_stream(
@@ -85,53 +145,103 @@ def decompress_stream(
     limits: Limits = NO_LIMITS,
     threads: int = 1,
     base: Base | None = None,
+    workers: Workers | None = None,
 ) -> tuple[int, int]:
     """Decode every frame of ``source`` into ``sink``; returns (bytes in, bytes out).
 
-    ``find_coder`` is as of ``FrameDecoder``. Every block is verified before it is written; a
-    ``ByteStore`` holds nothing else once all are, and is to be dropped after an error. As many
-    chunks of tensors as ``threads`` are decoded side by side. ``base`` is what deltas were made
-    against. Raises CorruptDataError, TruncatedError, UnsupportedVersionError, or before anything
-    of a frame is decoded what ``FrameDecoder.begin`` does.
+    ``find_coder`` is as of ``FrameDecoder``; ``workers`` that share nothing ask it for its recipe.
+    Every block is verified before it is written; a ``ByteStore`` holds nothing else once all are,
+    and is to be dropped after an error. Without ``workers`` as many blocks as ``threads`` are
+    decoded side by side. ``base`` is what deltas were made against. Raises CorruptDataError,
+    TruncatedError, UnsupportedVersionError, or before anything of a frame is decoded what
+    ``FrameDecoder.begin`` does.
     """
-    read = written = 0
-    decoder = FrameDecoder(find_coder, base, limits, progress)
-    with executor(threads) as pool:
-        waiting: deque[Future[bytes] | Future[int]] = deque()
+    if workers is None:
+        with sharing(threads) as own:
+            stream = Decoding(source, sink, FrameDecoder(find_coder, base, limits), own, progress)
+            return stream.run()
+    return Decoding(source, sink, FrameDecoder(find_coder, base, limits), workers, progress).run()
 
-        def write(most: int) -> None:
-            """Chunks that wait, until ``most`` are left."""
-            while len(waiting) > most:
-                data = waiting.popleft().result()
-                if isinstance(data, int):  # where it belongs already
-                    progress(data)
-                    continue
-                progress(len(data))
-                sink.write(data)
 
-        frames = FrameReader(source)
-        for frame in frames:
+class Decoding:
+    """One stream of archives on its way to a sink."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        decoder: FrameDecoder,
+        workers: Workers,
+        progress: Progress,
+    ) -> None:
+        self.source, self.sink, self.decoder = source, sink, decoder
+        self.workers, self.stoppable = workers, Stoppable(progress)
+        self.read = self.written = 0
+        self.frames = FrameReader(source)
+        self.store = sink if isinstance(sink, ByteStore) and workers.local else None
+
+    def run(self) -> tuple[int, int]:
+        task, blocks = self.task(), self.blocks()
+        block = next(blocks, None)
+        try:
+            while block is not None:
+                left: list[CodedBlock] = []  # for which there is no room yet
+                run = self.run_of(block, blocks, left)
+                with closing(self.workers.map_ordered(task, run)) as decoded:
+                    for data in decoded:
+                        if isinstance(data, int):
+                            continue  # where it belongs already
+                        if not self.workers.local:
+                            self.stoppable(len(data))
+                        self.sink.write(data)
+                block = left[0] if left else None
+        finally:
+            self.stoppable.stop()
+        return self.read + self.frames.skipped_bytes, self.written
+
+    def task(self) -> Decode:
+        find = self.decoder.find_coder
+        if self.workers.shares:
+            return Decode(find, self.stoppable, self.store, threading.Lock())
+        recipe = getattr(find, "recipe", None)
+        if recipe is None:
+            raise NNCodecError("these models were put together by hand: use workers that share")
+        if not self.workers.local:
+            return Decode(recipe)
+        return Decode(recipe, self.stoppable, self.store)
+
+    def run_of(
+        self, block: CodedBlock | None, blocks: Iterator[CodedBlock], left: list[CodedBlock]
+    ) -> Iterator[CodedBlock]:
+        """Blocks until one needs more room in the store: memory moves only while no one writes."""
+        first = True
+        while block is not None:
+            if self.store is not None:
+                size = block.row.size
+                if self.store.room < size and not first:
+                    left.append(block)
+                    return
+                block = replace(block, at=self.store.claim(size))
+            yield block
+            first, block = False, next(blocks, None)
+
+    def blocks(self) -> Iterator[CodedBlock]:
+        decoder, local, shares = self.decoder, self.workers.local, self.workers.shares
+        for frame in self.frames:
             decoder.begin(frame)
-            read += frame.header_size
+            self.read += frame.header_size
             for row in frame.blocks:
-                payload = read_exactly(source, row.payload_size, "a block")
-                read, written = read + len(payload), written + row.size
-                if row.kind in (*WITH_ITEMS, Kind.DELTA):
-                    chunk: Future[bytes] | Future[int]
-                    if isinstance(sink, ByteStore):
-                        if sink.room < row.size:
-                            write(most=0)  # memory moves only while no one writes to it
-                        at = sink.claim(row.size)
-                        chunk = pool.submit(decode_in_place, row, payload, base, sink, at)
-                    else:
-                        chunk = pool.submit(decode_block, row, payload, None, no_progress, base)
-                    waiting.append(chunk)
-                    write(most=threads)
-                    continue
-                write(most=0)
-                sink.write(decoder.decode(row, payload))
-        write(most=0)
-    return read + frames.skipped_bytes, written
+                payload = read_exactly(self.source, row.payload_size, "a block")
+                self.read, self.written = self.read + len(payload), self.written + row.size
+                coded = row.kind in WITH_MODEL
+                yield CodedBlock(
+                    row,
+                    payload if local else bytes(payload),
+                    frame.model_id if coded else None,
+                    frame.environment if coded else None,
+                    old_bytes(row, decoder.base),
+                    coder=decoder.coder if shares and coded else None,
+                )
 
 
 def within(environment: bytes, coder: Coder | None) -> Coder:
@@ -141,20 +251,14 @@ def within(environment: bytes, coder: Coder | None) -> Coder:
     return coder.within(environment)
 
 
-def decode_in_place(
-    row: Block, payload: Payload, base: Base | None, store: ByteStore, at: int
-) -> int:
-    """As ``decode_block``, of tensors, to claimed bytes of a ``store``; returns how many."""
-    if row.kind != Kind.FIELDS:
-        store.put(at, decode_block(row, payload, None, no_progress, base))
-        return row.size
+def decode_fields_in_place(row: Block, payload: Payload, store: ByteStore, at: int) -> None:
+    """As ``decode_block``, to claimed bytes of a ``store``."""
     try:
         checksum = decode_fields_into(store, at, row.items, payload, choose_isa())
     except PayloadError as error:
         raise CorruptDataError(f"a block is damaged: {error}") from error
     if checksum != row.checksum:
         raise CorruptDataError("a block is damaged (its checksum does not match)")
-    return row.size
 
 
 def decode_block(
@@ -162,9 +266,12 @@ def decode_block(
     payload: Payload,
     coder: Coder | None,
     progress: Progress,
-    base: Base | None = None,
+    old: Bytes | None = None,
 ) -> bytes:
-    """A block's bytes, verified. Raises CorruptDataError if they are not what was compressed."""
+    """A block's bytes, verified. Raises CorruptDataError if they are not what was compressed.
+
+    Reports as many bytes as it has. ``old`` is what ``old_bytes`` gives.
+    """
     if row.kind == Kind.STORED:
         data = bytes(payload)
     elif row.kind == Kind.CONSTANT:
@@ -176,8 +283,8 @@ def decode_block(
         except PayloadError as error:
             raise CorruptDataError(f"a block is damaged: {error}") from error
     elif row.kind == Kind.DELTA:
-        assert base  # the frame's, which was checked
-        data = decode_delta(row, bytes(payload), base)
+        assert old is not None  # of the frame's base, which was checked
+        data = decode_delta(row, bytes(payload), old)
     else:
         if coder is None:
             raise CorruptDataError("a coded block names no model")
@@ -191,15 +298,19 @@ def decode_block(
             coded = np.frombuffer(data, dtype=np.uint8)
             data = undo(row.transform, coded, row.size).tobytes()
             progress(row.size - row.coded_size)
-    if row.kind in (Kind.STORED, Kind.CONSTANT):
+    if row.kind in (Kind.STORED, Kind.CONSTANT, Kind.DELTA, *WITH_ITEMS):
         progress(row.size)
     if xxh64(data) != row.checksum:
         raise CorruptDataError("a block is damaged (its checksum does not match)")
     return data
 
 
-def decode_delta(row: Block, payload: bytes, base: Base) -> bytes:
-    old = base_bytes(row.deltas, base)
+def old_bytes(row: Block, base: Base | None) -> Bytes | None:
+    """What a block of deltas differs from; None for any other, and where there is no base."""
+    return base_bytes(row.deltas, base) if row.kind == Kind.DELTA and base else None
+
+
+def decode_delta(row: Block, payload: bytes, old: Bytes) -> bytes:
     if len(old) != row.size:
         raise CorruptDataError("a block is damaged: it reaches beyond its base")
     try:

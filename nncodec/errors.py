@@ -97,3 +97,7 @@ class MemberNotFoundError(NNCodecError, KeyError):
     """A packed archive has no member of that name. Also a KeyError, which users of dicts catch."""
 
     __str__ = Exception.__str__  # KeyError would put the message in quotes
+
+
+class WorkerError(NNCodecError):
+    """A worker was lost again and again, or could not be started; the archive was not made."""

@@ -158,7 +158,7 @@ class NNCodecFile(io.BufferedIOBase):
             self._compressor = compressor
             return
 
-        find, limits = api.coder_finder(model, threads), Limits(max_output_size, max_memory)
+        find, limits = api.CoderFinder(model, threads), Limits(max_output_size, max_memory)
         decoder = FrameDecoder(find, api.base_of(base), limits)
         seekable = hasattr(fp, "seekable") and fp.seekable()
         raw = SeekingReader(fp, decoder) if seekable else ForwardReader(fp, decoder)

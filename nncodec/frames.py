@@ -16,10 +16,9 @@ from nncodec._core import xxh64
 from nncodec.blocks import BLOCK_SIZE, Bytes
 from nncodec.container import Block, Frame, Kind
 from nncodec.engine.native import choose_isa
-from nncodec.tensors.base import Base
 from nncodec.tensors.chunks import Part
 from nncodec.tensors.coder import encode_fields, encode_tensors
-from nncodec.tensors.delta import DeltaPart, base_bytes
+from nncodec.tensors.delta import DeltaPart
 from nncodec.tensors.delta_coder import encode_deltas
 from nncodec.tensors.delta_items import DeltaItem
 from nncodec.tensors.items import Item, with_fields
@@ -77,11 +76,16 @@ def encode_chunk(
     return chunk_frame(row, payload, base_id)
 
 
-def encode_delta(chunk: Bytes, items: tuple[DeltaItem, ...], base: Base) -> Coded | None:
-    """A frame of one block, which names the base; None if the differences are noise."""
-    payload = encode_deltas(items, base_bytes(items, base), chunk, choose_isa())
+def encode_delta(
+    chunk: Bytes, items: tuple[DeltaItem, ...], old: Bytes, base_id: bytes
+) -> Coded | None:
+    """A frame of one block, which names the base; None if the differences are noise.
+
+    ``old`` are the items' bases, one after the other.
+    """
+    payload = encode_deltas(items, old, chunk, choose_isa())
     row = Block(Kind.DELTA, len(chunk), len(payload), xxh64(chunk), deltas=items)
-    return chunk_frame(row, payload, base.id)
+    return chunk_frame(row, payload, base_id)
 
 
 def chunk_frame(row: Block, payload: bytes, base_id: bytes | None) -> Coded | None:

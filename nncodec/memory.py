@@ -1,14 +1,10 @@
-"""Archives that lie in memory: read without copies, and work done where it is asked for."""
+"""Archives that lie in memory, read without copies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from nncodec._core import ByteStore
-
-T = TypeVar("T")
 
 
 class View:
@@ -27,19 +23,3 @@ class View:
 Source = BinaryIO | View
 Sink = BinaryIO | ByteStore
 Payload = bytes | memoryview
-
-
-class Inline(Executor):
-    """Runs everything at once, in the thread that submits it: one thread needs no other."""
-
-    def submit(self, fn: Callable[..., T], /, *args: object, **kwargs: object) -> Future[T]:
-        future: Future[T] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # for whoever asks for the result, as from any executor
-            future.set_exception(error)
-        return future
-
-
-def executor(threads: int) -> Executor:
-    return Inline() if threads == 1 else ThreadPoolExecutor(threads)

@@ -19,7 +19,7 @@ from nncodec.causal.options import DEFAULT, CausalOptions
 from nncodec.container import MAGIC, Block, Kind
 from nncodec.damaged import Finder, Found, Skipped
 from nncodec.damaged_header import Header
-from nncodec.decoding import FindCoder, decode_block, within
+from nncodec.decoding import FindCoder, decode_block, old_bytes, within
 from nncodec.errors import CorruptDataError, ModelNotFoundError, NNCodecError
 from nncodec.lanes import Coder, Progress, no_progress
 from nncodec.limits import Limits
@@ -115,7 +115,7 @@ def recover(
     if base is not None and not isinstance(base, Base):
         base = api.base_of(base)
 
-    decoder = Decoder(api.coder_finder(model, threads, options), base)
+    decoder = Decoder(api.CoderFinder(model, threads, options), base)
     finder = Finder(source)
     decoder.prepare(source, finder)
     output = Output(sink, skip, sparse, Limits(max_output_size))
@@ -172,7 +172,7 @@ class Decoder:
             raise CorruptDataError("a block needs a base, but its header names none")
         own = self.find(None) if row.kind == Kind.CONTEXTS else self.coder(header)
         try:
-            return decode_block(row, payload, own, progress, self.base)
+            return decode_block(row, payload, own, progress, old_bytes(row, self.base))
         except NNCodecError:
             raise
         except (ValueError, MemoryError) as error:  # of rows that no encoder makes

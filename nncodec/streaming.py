@@ -129,7 +129,7 @@ class Decompressor:
         max_memory: int | None = None,
         base: api.Buffer | None = None,
     ) -> None:
-        find, limits = api.coder_finder(model, threads), Limits(max_output_size, max_memory)
+        find, limits = api.CoderFinder(model, threads), Limits(max_output_size, max_memory)
         self._stream = BlockStream(FrameDecoder(find, api.base_of(base), limits))
         self._lock = threading.Lock()
         self._ready = memoryview(b"")  # decoded, and not handed out yet

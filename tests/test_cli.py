@@ -215,7 +215,7 @@ def test_rm_removes_the_input_only_when_all_went_well(text: Path, tmp_path: Path
 def test_rm_keeps_the_input_if_the_archive_does_not_verify(
     text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = nncodec.codec.Codec.encode_frame
+    real = nncodec.codec.Codec.frame_of
 
     def wrong(self: nncodec.codec.Codec, *args: Any) -> Coded:
         coded = real(self, *args)
@@ -223,7 +223,7 @@ def test_rm_keeps_the_input_if_the_archive_does_not_verify(
         payload[-3] ^= 0xFF
         return Coded(coded.frame, (*coded.payloads[:-1], bytes(payload)))
 
-    monkeypatch.setattr(nncodec.codec.Codec, "encode_frame", wrong)
+    monkeypatch.setattr(nncodec.codec.Codec, "frame_of", wrong)
     result = tiny(text, "--rm")
     assert result.rc == 1
     assert text.read_bytes() == TEXT[:80]

@@ -12,7 +12,7 @@ from test_tensors import normal
 import nncodec
 from nncodec._core import ByteStore, xxh64
 from nncodec.errors import CorruptDataError, TruncatedError
-from nncodec.memory import View, executor
+from nncodec.memory import View
 from nncodec.parsing import read_exactly
 from nncodec.tensors.coder import decode_fields_into, encode_fields
 from nncodec.tensors.dtypes import Dtype
@@ -65,15 +65,6 @@ def test_views_are_read_like_files() -> None:
     for source in (view, file):
         with pytest.raises(TruncatedError, match="1 bytes short"):
             read_exactly(source, 3, "x")
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_executors_hand_errors_over(threads: int) -> None:
-    with executor(threads) as pool:
-        good, bad = pool.submit(int, "7"), pool.submit(int, "x")
-        assert good.result() == 7
-        with pytest.raises(ValueError, match="invalid literal"):
-            bad.result()
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -172,7 +172,8 @@ class CausalCodec(Codec):
         row, payload = self.alone.encode_block(data, no_progress)
         tried = None
         if row.kind in (Kind.STORED, Kind.CONTEXTS) and row.size > 0:
-            tried = self.try_tokens(data, progress)
+            with self.turn:
+                tried = self.try_tokens(data, progress)
         if tried is None:
             progress(len(data))
             return row, payload

@@ -30,6 +30,8 @@ TAKE_A_VALUE = (
     "--dtype",
     "--device",
     "--range",
+    "--engine",
+    "--workers",
     "--block-size",
     "--frame-size",
     "--exclude",

@@ -23,6 +23,7 @@ from nncodec.cli import (
     weights,
 )
 from nncodec.cli.common import AsJson, each, show
+from nncodec.cli.engines import ChosenWorkers
 from nncodec.cli.options import (
     AnyEnvironment,
     BaseFile,
@@ -30,6 +31,7 @@ from nncodec.cli.options import (
     Context,
     Device,
     Dtype,
+    Engine,
     Files,
     Force,
     Keep,
@@ -47,6 +49,7 @@ from nncodec.cli.options import (
     Stdout,
     Threads,
     Verbose,
+    WorkerCount,
 )
 from nncodec.cli.sizes import parse_block_size, parse_range, parse_size
 from nncodec.levels import DEFAULT_LEVEL
@@ -96,6 +99,8 @@ def compress(
     device: Device = None,
     no_verify: NoVerify = False,
     block_size: BlockSize = None,
+    engine: Engine = None,
+    workers: WorkerCount = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
     decode: Annotated[bool, typer.Option("-d", "--decompress", hidden=True)] = False,
@@ -103,12 +108,14 @@ def compress(
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
         streams = (inputs, output, stdout, keep, rm, force)
-        decompress(*streams, model, base, threads, quiet=quiet, verbose=verbose)
+        common = {"engine": engine, "workers": workers, "quiet": quiet, "verbose": verbose}
+        decompress(*streams, model, base, threads, **common)  # type: ignore[arg-type]
         return
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
     options = CausalOptions(dtype, device, lanes, context, verify=not no_verify)
     blocks = parse_block_size(block_size)
+    chosen = ChosenWorkers(engine, workers)
 
     def work(name: str) -> None:
         from nncodec.cli import commands
@@ -120,7 +127,8 @@ def compress(
             target = Path(output) if output else files.compressed_name(name, force)
         old = commands.open_base(base)
         notify = commands.no_note if quiet else commands.print_note
-        encode = commands.encoder(level, model, threads or None, old, options, notify, blocks)
+        of = (level, model, threads or None, old, options, notify, blocks, chosen())
+        encode = commands.encoder(*of)
         total = commands.file_size(name)
         original = files.Original(name) if rm and not keep and total is not None else None
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
@@ -133,7 +141,8 @@ def compress(
             if verbose:
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
 
-    each(names, work)
+    with chosen:
+        each(names, work)
 
 
 @app.command()
@@ -151,6 +160,8 @@ def decompress(
     span: Range = None,
     max_output: MaxOutput = None,
     memory: Memory = None,
+    engine: Engine = None,
+    workers: WorkerCount = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -158,6 +169,7 @@ def decompress(
     names = inputs or [files.STDIO]
     check_outputs(names, output, stdout)
     limits = limits_of(max_output, memory)
+    chosen = ChosenWorkers(engine, workers)
     begin, end = parse_range(span)
     if span and rm:
         raise typer.BadParameter("--rm would remove what --range leaves out")
@@ -179,14 +191,15 @@ def decompress(
             return
         total = commands.archive_total(name)
         original = files.Original(name) if rm and not keep and total is not None else None
-        decode = commands.decoder(*common)
+        decode = commands.decoder(*common, chosen())
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
             print(f"{name}: {packed} => {size} bytes", file=sys.stderr)
         if original and target is not None and target.is_file():
             original.remove()
 
-    each(names, work)
+    with chosen:
+        each(names, work)
 
 
 @app.command()
@@ -198,24 +211,28 @@ def test(
     any_environment: AnyEnvironment = False,
     max_output: MaxOutput = None,
     memory: Memory = None,
+    engine: Engine = None,
+    workers: WorkerCount = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
     """Decode archives without writing anything; errors are reported as for decompress."""
     limits = limits_of(max_output, memory)
+    chosen = ChosenWorkers(engine, workers)
 
     def work(name: str) -> None:
         from nncodec.cli import commands
 
         old = commands.open_base(base)
         options = CausalOptions(any_environment=any_environment)
-        common = (bool(quiet), old, options, limits)
+        common = (bool(quiet), old, options, limits, chosen())
         packed, size = commands.verify(name, model, threads or None, *common)
         if not quiet:
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)
 
-    each(inputs or [files.STDIO], work)
+    with chosen:
+        each(inputs or [files.STDIO], work)
 
 
 @app.command()

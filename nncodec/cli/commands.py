@@ -19,6 +19,7 @@ from nncodec.engine.native import available_isas, choose_isa, usable_cores
 from nncodec.lanes import Progress
 from nncodec.limits import NO_LIMITS, Limits
 from nncodec.numerics import NUMERIC_VERSION
+from nncodec.parallel import Workers
 from nncodec.reader import ArchiveReader
 from nncodec.tensors.base import Base
 
@@ -70,10 +71,11 @@ def encoder(
     options: CausalOptions = DEFAULT,
     notify: Callable[[str], object] = api.print_nothing,
     block_size: int | None = None,
+    workers: Workers | None = None,
 ) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         codec = api.load_codec(level, model, threads, options, notify).with_block_size(block_size)
-        return codec.compress_stream(source, sink, progress, base)
+        return codec.with_workers(workers).compress_stream(source, sink, progress, base)
 
     return work
 
@@ -91,12 +93,13 @@ def decoder(
     base: Base | None = None,
     options: CausalOptions = DEFAULT,
     limits: Limits = NO_LIMITS,
+    workers: Workers | None = None,
 ) -> Work:
-    find = api.coder_finder(model, threads, options)
+    find = api.CoderFinder(model, threads, options)
 
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
         cores = threads or usable_cores()
-        return decompress_stream(source, sink, find, progress, limits, threads=cores, base=base)
+        return decompress_stream(source, sink, find, progress, limits, cores, base, workers)
 
     return work
 
@@ -118,7 +121,7 @@ class RangeDecoder:
         limits: Limits = NO_LIMITS,
     ) -> None:
         self.begin, self.end, self.base, self.limits = begin, end, base, limits
-        self.find = api.coder_finder(model, threads, options)
+        self.find = api.CoderFinder(model, threads, options)
         self.decoded = self.blocks = 0
 
     def __call__(self, source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
@@ -164,6 +167,7 @@ def verify(
     base: Base | None = None,
     options: CausalOptions = DEFAULT,
     limits: Limits = NO_LIMITS,
+    workers: Workers | None = None,
 ) -> Sizes:
     """Decode an archive into nothing; every block's checksum is compared on the way."""
     with (
@@ -171,7 +175,8 @@ def verify(
         progress_bar(name, archive_total(name), quiet) as progress,
         open(os.devnull, "wb") as nothing,
     ):
-        return decoder(model, threads, base, options, limits)(source, nothing, progress)
+        decode = decoder(model, threads, base, options, limits, workers)
+        return decode(source, nothing, progress)
 
 
 def remove_verified(

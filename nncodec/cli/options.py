@@ -88,5 +88,17 @@ Threads = Annotated[
         "-T", "--threads", envvar="NNCODEC_THREADS", min=0, max=1024, help="0: all cores."
     ),
 ]
+Engine = Annotated[
+    Optional[str],
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="Who codes the blocks: auto (the default), inline, thread, process or ray.",
+    ),
+]
+WorkerCount = Annotated[
+    Optional[int],
+    typer.Option("--workers", min=1, max=4096, help="So many of them; default: one a core."),
+]
 Quiet = Annotated[int, typer.Option("-q", "--quiet", count=True, help="No summary, no bar.")]
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")]

@@ -13,8 +13,10 @@ import typer
 
 from nncodec.cli import files
 from nncodec.cli.common import each, say
+from nncodec.cli.engines import ChosenWorkers
 from nncodec.cli.options import (
     BlockSize,
+    Engine,
     Force,
     MaxOutput,
     Memory,
@@ -23,6 +25,7 @@ from nncodec.cli.options import (
     Quiet,
     Threads,
     Verbose,
+    WorkerCount,
 )
 from nncodec.cli.sizes import parse_block_size, parse_size
 from nncodec.levels import LEVELS
@@ -100,6 +103,8 @@ def pack(
     exclude: Exclude = None,
     files_from: FilesFrom = None,
     null: Null = False,
+    engine: Engine = None,
+    workers: WorkerCount = None,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -116,6 +121,7 @@ def pack(
     if null and files_from is None:
         raise typer.BadParameter("--null is for --files-from")
     complete = True
+    chosen = ChosenWorkers(engine, workers)
 
     def work(name: str) -> None:
         nonlocal complete
@@ -128,6 +134,7 @@ def pack(
             level=level,
             model=model,
             threads=threads or None,
+            workers=chosen(),
             block_size=blocks or writer.BLOCK_SIZE,
             frame_size=frames or writer.FRAME_SIZE,
             dedup=not no_dedup,
@@ -143,7 +150,8 @@ def pack(
         if not quiet:
             print(summary_line(name, summary), file=sys.stderr)
 
-    each([output], work)
+    with chosen:
+        each([output], work)
     if not complete:
         raise typer.Exit(1)
 

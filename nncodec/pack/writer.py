@@ -18,7 +18,7 @@ import numpy as np
 
 import nncodec
 from nncodec import api
-from nncodec.blocks import Bytes, check_block_size
+from nncodec.blocks import check_block_size
 from nncodec.codec import Codec
 from nncodec.container import VERSION
 from nncodec.errors import PackError
@@ -33,6 +33,7 @@ from nncodec.pack.plan import Plan, Settings, make_plan
 from nncodec.pack.source import Pieces, Void
 from nncodec.pack.survey import survey
 from nncodec.pack.tree import Kind, Selection, Warn, find_entries
+from nncodec.parallel import Workers
 
 LEVEL = 1  # packed archives' default: a member is there at once
 BLOCK_SIZE = 1 << 17  # bytes: a block of it is decoded in some 0.15 s at level 1
@@ -63,6 +64,7 @@ def pack(
     level: int = LEVEL,
     model: str | None = None,
     threads: int | None = None,
+    workers: Workers | None = None,
     block_size: int = BLOCK_SIZE,
     frame_size: int = FRAME_SIZE,
     dedup: bool = True,
@@ -76,12 +78,12 @@ def pack(
 ) -> Summary:
     """Pack files, directories and patterns into the archive ``output``; sizes in bytes.
 
-    Blocks of ``block_size`` bytes are what reading a member decodes. About every ``frame_size``
-    bytes of content what was done is made to last; it is kept in ``output.partial`` when the
-    process ends early, and the same call goes on from there. ``dedup``: bytes that are there twice
-    are kept once. Without ``metadata`` the archive depends on names, contents, links and whether
-    files can be executed, alone. ``warn`` hears of what is left out, ``note`` of what is done,
-    ``added`` of each member's name;
+    Blocks of ``block_size`` bytes are what reading a member decodes; ``workers`` code them, and the
+    archive never depends on who does. About every ``frame_size`` bytes of content what was done is
+    made to last; it is kept in ``output.partial`` when the process ends early, and the same call
+    goes on from there. ``dedup``: bytes that are there twice are kept once. Without ``metadata``
+    the archive depends on names, contents, links and whether files can be executed, alone.
+    ``warn`` hears of what is left out, ``note`` of what is done, ``added`` of each member's name;
     ``progress(name, total)`` is a context of a callable that takes finished bytes. Raises
     PackError, OSError, and what ``nncodec.compress`` does.
     """
@@ -100,6 +102,7 @@ def pack(
         warn(text)
 
     codec = api.load_codec(level, model, threads).with_block_size(block_size)
+    codec = codec.with_workers(workers)
     unfinished = target.with_name(target.name + partial.ENDING)
     own = tuple(os.path.abspath(path) for path in (target, unfinished))
     entries = find_entries(names, Selection(tuple(exclude), own), warned)
@@ -185,8 +188,9 @@ class Run:
         if first == last and last:
             return
         source = (self.pieces.read(number) for number in range(first, last))
+        pieces = source if last else iter([np.zeros(0, np.uint8)])  # of nothing: an empty frame
         table, number = self.done.table, first
-        for data in encode(self.codec, source, last - first, first > 0, progress):
+        for data in self.codec.encode_pieces(pieces, progress, continues=first > 0):
             self.file.write(data)
             table.feed(data)
             while number < last and table.content >= self.plan.ends[number] and table.between:
@@ -212,17 +216,6 @@ class Run:
         self.file.write(index_frame(columns))
         partial.sync(self.file)
         return columns
-
-
-def encode(
-    codec: Codec, pieces: Iterator[Bytes], count: int, continues: bool, progress: Progress
-) -> Iterator[bytes | memoryview]:
-    """The frames of ``count`` pieces, each of which begins one; of none: an empty frame."""
-    if not count:
-        pieces, count = iter([np.zeros(0, np.uint8)]), 1
-    for number, piece in enumerate(pieces):
-        ends = {"continues": continues or number > 0, "more": number + 1 < count}
-        yield from codec.encode_piece(piece, progress, **ends)
 
 
 def without(columns: Columns, voids: list[Void]) -> Columns:

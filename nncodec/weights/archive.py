@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from nncodec.api import load_coder
 from nncodec.container import WITH_MODEL, Kind
-from nncodec.decoding import decode_block, within
+from nncodec.decoding import decode_block, old_bytes, within
 from nncodec.engine.native import usable_cores
 from nncodec.errors import NNCodecError
 from nncodec.lanes import Coder, no_progress
@@ -109,7 +109,8 @@ class ArchiveView:
         try:
             coder = coder_of(row, self.threads)
             if coder is None:
-                return decode_block(row.block, payload, None, no_progress, self.base)
+                old = old_bytes(row.block, self.base)
+                return decode_block(row.block, payload, None, no_progress, old)
             with _engines:
                 return decode_block(row.block, payload, coder, no_progress)
         except NNCodecError as error:

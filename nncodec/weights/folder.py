@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from nncodec.api import coder_finder, load_codec
+from nncodec.api import CoderFinder, load_codec
 from nncodec.decoding import decompress_stream
 from nncodec.engine.native import usable_cores
 from nncodec.errors import FolderError, NNCodecError
@@ -112,7 +112,7 @@ def unpack(
                     packed, size = decompress_stream(
                         file,
                         sink,
-                        coder_finder(threads=threads),
+                        CoderFinder(threads=threads),
                         progress,
                         threads=threads or usable_cores(),
                     )

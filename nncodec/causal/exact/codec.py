@@ -45,7 +45,8 @@ class ExactCodec(Codec):
     def encode_block(self, data: Bytes, progress: Progress) -> tuple[Block, bytes | memoryview]:
         row, payload = self.alone.encode_block(data, no_progress)
         if row.kind in (Kind.STORED, Kind.CONTEXTS) and row.size > 0:
-            tried = self.try_tokens(data, progress)
+            with self.turn:
+                tried = self.try_tokens(data, progress)
             if tried and len(tried[1]) + CODED_FIELDS < row.payload_size:
                 geometry, coded = tried
                 return Block(Kind.TOKENS, len(data), len(coded), row.checksum, geometry), coded

@@ -1,0 +1,141 @@
+"""Work in processes of this machine, which may be killed: what a lost one did is done again.
+
+They are begun afresh (``spawn``), as a fork would copy engines in the middle of their work; so a
+program that uses them needs ``if __name__ == "__main__"``, as with any use of multiprocessing.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+from nncodec.errors import WorkerError
+from nncodec.parallel.base import AHEAD, Failure, Workers, caught
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_LOSSES = 3  # in a row, without a result between them: it is the item, or the machine
+
+
+class ProcessWorkers(Workers):
+    """Processes, started when there is work and kept for the next."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+        self._alive: Connection | None = None  # workers end when this end of a pipe is closed
+
+    def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+        window: Window[T, R] = Window(self, task)
+        try:
+            failed = None
+            for item in caught(items):
+                if isinstance(item, Failure):
+                    failed = item
+                    break
+                window.add(item)
+                if len(window) >= AHEAD * self.count:
+                    yield window.first()
+            while len(window):
+                yield window.first()
+            if failed:
+                raise failed.error
+        finally:
+            window.give_up()
+
+    def submit(self, task: Callable[[T], R], item: T) -> Future[R]:
+        """Raises BrokenProcessPool if a worker was lost since."""
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            theirs, self._alive = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(self.count, context, begin, (theirs,))
+        return self._pool.submit(task, item)
+
+    def kill(self) -> None:
+        """End them in the middle of what they do. The next work begins new ones."""
+        if self._alive is not None:
+            self._alive.close()
+        self.close()
+
+    def close(self) -> None:
+        if self._pool is not None and self._alive is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._alive.close()
+        self._pool = self._alive = None
+
+
+class Window(Generic[T, R]):
+    """Items in flight, which are held until their results are there."""
+
+    def __init__(self, workers: ProcessWorkers, task: Callable[[T], R]) -> None:
+        self.workers, self.task = workers, task
+        self.items: deque[tuple[T, Future[R]]] = deque()
+        self.losses = 0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def add(self, item: T) -> None:
+        self.items.append((item, self.submit(item)))
+
+    def submit(self, item: T) -> Future[R]:
+        try:
+            return self.workers.submit(self.task, item)
+        except BrokenProcessPool as error:  # a worker was lost, and nobody has noticed yet
+            lost: Future[R] = Future()
+            lost.set_exception(error)
+            return lost
+
+    def first(self) -> R:
+        """The oldest item's result. Raises WorkerError, or what its task did."""
+        while isinstance(lost := self.items[0][1].exception(), BrokenProcessPool):
+            self.begin_again(lost)
+        self.losses = 0
+        return self.items.popleft()[1].result()
+
+    def begin_again(self, error: BrokenProcessPool) -> None:
+        """With new processes (after one was lost the others have ended), what is not finished."""
+        self.losses += 1
+        if self.losses >= MOST_LOSSES:
+            raise WorkerError(
+                f"a worker process was killed, {self.losses} times in a row: most likely memory "
+                "ran out; use fewer --workers, a lower level or --engine inline"
+            ) from error
+        self.workers.kill()
+        self.items = deque(
+            (item, future if finished(future) else self.submit(item)) for item, future in self.items
+        )
+
+    def give_up(self) -> None:
+        """Of what is not finished nobody waits for the end."""
+        for _, future in self.items:
+            future.cancel()
+        if not all(future.done() for _, future in self.items):
+            self.workers.kill()
+
+
+def finished(future: Future[R]) -> bool:
+    """Whether it has a result, or an error of its task."""
+    if not future.done() or future.cancelled():
+        return False
+    return not isinstance(future.exception(), BrokenProcessPool)
+
+
+def begin(alive: Connection) -> None:
+    """In a new process: leave signals of the terminal to the parent, and end when it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with, args=(alive,), daemon=True).start()
+
+
+def end_with(alive: Connection) -> None:
+    wait([alive])  # nothing is ever sent: the other end was closed, if by the parent's death
+    os._exit(1)

@@ -1,0 +1,229 @@
+"""The ordered map, and that archives never depend on who codes the blocks."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import TEXT
+from test_cli import cli
+from test_delta import save, tensors
+from work_items import dies, dies_once, fails_at_three, short_of_memory, sleeps, unevenly
+
+import nncodec
+from nncodec.codec import Codec
+from nncodec.engine.native import NativeContexts
+from nncodec.errors import CorruptDataError, NNCodecError, WorkerError
+from nncodec.parallel import ENGINES, Inline, ThreadWorkers, Workers, open_workers
+from nncodec.parallel.base import AHEAD
+from nncodec.recipes import Recipe
+
+LOCAL = ("inline", "thread", "process")
+NOISE = np.random.default_rng(1).bytes(9000)
+DATA = TEXT * 40 + bytes(9000) + NOISE + TEXT[::-1] * 9
+
+
+@pytest.fixture(scope="module", params=LOCAL)
+def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    with open_workers(request.param, 1 if request.param == "inline" else 2) as opened:
+        yield opened
+
+
+def test_results_are_in_order(workers: Workers) -> None:
+    assert list(workers.map_ordered(unevenly, range(20))) == [n * n for n in range(20)]
+    assert list(workers.map_ordered(unevenly, [])) == []
+
+
+def test_items_are_taken_when_there_is_room(workers: Workers) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    for result in workers.map_ordered(unevenly, items()):
+        assert len(taken) <= int(result**0.5) + AHEAD * workers.count
+    assert len(taken) == 50
+
+
+def test_the_first_error_in_order_is_raised_as_itself(workers: Workers) -> None:
+    results: list[int] = []
+    with pytest.raises(CorruptDataError, match="number 3"):
+        results.extend(workers.map_ordered(fails_at_three, range(9)))
+
+    def items() -> Iterator[int]:
+        yield from (1, 2)
+        raise ValueError("no third item")
+
+    mapped = workers.map_ordered(unevenly, items())
+    assert [next(mapped), next(mapped)] == [1, 4]
+    with pytest.raises(ValueError, match="no third"):
+        next(mapped)
+    assert list(workers.map_ordered(unevenly, [2])) == [4]  # they can be used again
+
+
+@pytest.mark.parametrize("options", [{"level": 1}, {"model": "tiny"}], ids=["level 1", "network"])
+def test_archives_do_not_depend_on_the_engine(workers: Workers, options: dict[str, object]) -> None:
+    expected = nncodec.compress(DATA, block_size=4096, threads=1, **options)  # type: ignore[arg-type]
+    kinds = nncodec.info(expected).blocks
+    assert {"stored", "constant"} < set(kinds)
+    made = nncodec.compress(DATA, block_size=4096, workers=workers, **options)  # type: ignore[arg-type]
+    assert made == expected
+    assert nncodec.decompress(made, workers=workers) == DATA
+    damaged = bytearray(made)
+    damaged[-40] ^= 1
+    with pytest.raises(CorruptDataError):
+        nncodec.decompress(damaged, workers=workers)
+    with pytest.raises(CorruptDataError):
+        nncodec.decompress(made[:-1], workers=workers)
+
+
+@pytest.mark.parametrize("level", [1, 4])
+def test_tensors_and_deltas_do_not_depend_on_it_either(workers: Workers, level: int) -> None:
+    base, data = save(tensors()), save(tensors(0.01))
+    for kept in (None, base):
+        expected = nncodec.compress(data, level, base=kept, threads=1)
+        assert nncodec.compress(data, level, base=kept, workers=workers) == expected
+        assert nncodec.decompress(expected, base=kept, workers=workers) == data
+    assert "delta" in nncodec.info(expected).blocks
+
+
+def test_streams_of_several_frames(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nncodec.codec.frame_bytes", lambda: 9000)
+    codec = nncodec.api.load_codec(1).with_block_size(4096)
+    archives = []
+    for own in (None, workers):
+        sink = io.BytesIO()
+        sizes = codec.with_workers(own).compress_stream(io.BytesIO(DATA), sink)
+        assert sizes == (len(DATA), len(sink.getvalue()))
+        archives.append(sink.getvalue())
+    assert archives[0] == archives[1] == codec.compress(np.frombuffer(DATA, np.uint8))
+    assert nncodec.info(archives[0]).frames > 3
+    pieces = [DATA[at : at + 9000] for at in range(0, len(DATA), 9000)]
+    arrays = (np.frombuffer(piece, np.uint8) for piece in pieces)
+    assert b"".join(codec.with_workers(workers).encode_pieces(arrays)) == archives[0]
+
+
+def test_progress_adds_up(workers: Workers) -> None:
+    done: list[int] = []
+    codec = nncodec.api.load_codec(1).with_block_size(4096).with_workers(workers)
+    archive = codec.compress(np.frombuffer(DATA, np.uint8), done.append)
+    assert sum(done) == len(DATA)
+    done.clear()
+    finder, sink = nncodec.api.CoderFinder(), io.BytesIO()
+    nncodec.decoding.decompress_stream(
+        io.BytesIO(archive), sink, finder, done.append, workers=workers
+    )
+    assert sink.getvalue() == DATA
+    assert sum(done) == len(DATA)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{n}") for n in range(4)]
+    Path(paths[0]).touch()
+    Path(paths[2]).touch()
+    with open_workers("process", 2) as workers:
+        assert list(workers.map_ordered(dies_once, paths)) == paths
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+def test_one_that_is_killed_again_and_again_is_an_error() -> None:
+    with open_workers("process", 1) as workers:
+        with pytest.raises(WorkerError, match=r"killed, 3 times in a row.*fewer --workers"):
+            list(workers.map_ordered(dies, range(3)))
+        assert list(workers.map_ordered(unevenly, [3])) == [9]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits of memory")
+def test_a_worker_short_of_memory_says_so() -> None:
+    with open_workers("process", 1) as workers, pytest.raises(MemoryError):
+        list(workers.map_ordered(short_of_memory, [1 << 30]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="of Unix processes")
+def test_giving_up_ends_the_processes_at_once() -> None:
+    workers = open_workers("process", 2)
+    mapped = workers.map_ordered(sleeps, [0, *[60] * 3])
+    worker = next(mapped)
+    began = time.monotonic()
+    mapped.close()
+    workers.close()
+    assert time.monotonic() - began < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_giving_up_ends_threads_in_the_middle_of_a_block() -> None:
+    data = np.frombuffer(TEXT * 200, np.uint8)
+    with open_workers("thread", 2) as workers:
+        codec = nncodec.api.load_codec(model="tiny").with_workers(workers).with_block_size(1 << 20)
+        reported = threading.Event()
+
+        def fail(count: int) -> None:
+            reported.set()
+            raise OSError("nobody listens")
+
+        with pytest.raises(OSError, match="nobody listens"):
+            codec.compress(data, fail)
+        assert reported.is_set()
+
+
+def test_engines_and_counts_are_checked() -> None:
+    with pytest.raises(NNCodecError, match="no engine 'threads': choose one of auto, inline"):
+        open_workers("threads")
+    with pytest.raises(NNCodecError, match="0 workers"):
+        open_workers("thread", 0)
+    assert isinstance(open_workers("auto", 1), Inline)
+    auto = open_workers("auto", 100)
+    assert isinstance(auto, ThreadWorkers)
+    assert auto.shares
+    assert auto.count == 8
+    assert not open_workers("thread", 1).shares
+    assert set(ENGINES) == {"auto", *LOCAL, "ray"}
+
+
+def test_a_codec_put_together_by_hand_is_not_sent_away() -> None:
+    codec = Codec(NativeContexts(), None, 1, 16).with_workers(open_workers("thread", 2))
+    with pytest.raises(NNCodecError, match="put together by hand"):
+        codec.compress(np.frombuffer(TEXT, np.uint8))
+    with pytest.raises(NNCodecError, match="put together by hand"):
+        nncodec.decoding.decompress_stream(
+            io.BytesIO(nncodec.compress(TEXT, 1)),
+            io.BytesIO(),
+            lambda _id: NativeContexts(),
+            workers=open_workers("thread", 2),
+        )
+
+
+def test_workers_with_other_arithmetic_or_models_are_refused() -> None:
+    with pytest.raises(WorkerError, match="numeric version"):
+        Recipe(int, ("7",), numeric_version=99).load()
+    with pytest.raises(WorkerError, match="found another model"):
+        nncodec.api.same_codec((bytes(16), None), 6, "tiny", 1, nncodec.api.DEFAULT)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(DATA)
+    expected = nncodec.compress(DATA, 1, block_size=4096)
+    for engine in ("auto", "inline", "thread --workers 2", "process --workers 2"):
+        common = ["--engine", *engine.split(), "-f"]
+        assert cli("compress", "-l", "1", "--block-size", "4K", *common, text).rc == 0
+        assert (tmp_path / "text.nnc").read_bytes() == expected
+        assert cli("test", *common[:-1], tmp_path / "text.nnc").rc == 0
+        assert cli("decompress", *common, tmp_path / "text.nnc").rc == 0
+        assert text.read_bytes() == DATA
+    assert cli("compress", "--workers", "3", "-fm", "tiny", "--block-size", "4K", text).rc == 0
+    refused = cli("compress", "--engine", "spark", text)
+    assert refused.rc == 2
+    assert "--engine spark: choose one of auto, inline" in refused.err.replace("\n", " ")
+    assert cli("compress", "--engine", "inline", "--workers", "2", text).rc == 2

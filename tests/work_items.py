@@ -1,0 +1,46 @@
+"""What workers are given to do in tests; they import this, and so nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from nncodec.errors import CorruptDataError
+
+
+def unevenly(number: int) -> int:
+    time.sleep(0.03 * (number % 3 == 0))
+    return number * number
+
+
+def fails_at_three(number: int) -> int:
+    if number == 3:
+        raise CorruptDataError("number 3 is damaged")
+    return number
+
+
+def dies_once(path: str) -> str:
+    """Kills its process by SIGKILL, unless somebody did before."""
+    if not os.path.exists(path):
+        Path(path).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path
+
+
+def dies(_item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def short_of_memory(size: int) -> int:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))
+    return len(bytearray(size))
+
+
+def sleeps(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
