@@ -133,7 +133,7 @@ class PackedArchive:
         except BaseException:
             self.close()
             raise
-        self._find = api.coder_finder(model, threads)
+        self._find = api.CoderFinder(model, threads)
         self._limits, self._bytes = limits, ReadAt(self._source)
         columns = self._columns
         self.names: Names = columns.names
