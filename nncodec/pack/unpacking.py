@@ -151,6 +151,8 @@ class Unpacker:
         Raises PackError.
         """
         parts = member.name.split("/")
+        if not set(parts).isdisjoint(("", ".", "..")):  # no index with such names is read
+            raise PackError("would lie outside the folder")
         if os.name == "nt" and any(set(part) & set('\\:*?"<>|') for part in parts):
             raise PackError("has a name that this system cannot have")
         if str(self.folder) not in self.known:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -117,7 +117,7 @@ def pack(
     with open_partial(unfinished) as file:
         run = Run(plan, codec, file, warned)
         resumed = run.start(unfinished, note)
-        with bars(target.name, plan.content_size) as advance:
+        with closing(run.pieces), bars(target.name, plan.content_size) as advance:
             advance(resumed)
             run.write(advance)
         columns = run.finish()
