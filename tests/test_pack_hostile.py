@@ -49,9 +49,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def untouched(place: Path) -> bool:
     outside = place / "outside"
-    return (
-        os.listdir(outside) == ["precious"] and (outside / "precious").read_bytes() == b"precious"
-    )
+    held = {path.name: path.read_bytes() for path in outside.iterdir()}
+    return held == {"precious": b"precious"}
 
 
 @pytest.mark.parametrize("name", ["../outside/new", "/tmp/new", "a/../../outside/new", "a/./b"])
@@ -60,8 +59,8 @@ def test_names_that_lead_out(place: Path, monkeypatch: pytest.MonkeyPatch, name:
     with pytest.raises(CorruptDataError, match="no name that a member may have"):
         pack.PackedArchive(place / "c.nnc")
     assert cli("unpack", "c.nnc", "-C", "out").rc == 1
-    monkeypatch.setattr(indexfile, "check_names", lambda _names: None)  # the second line of defence
-    cli("unpack", "c.nnc", "-C", "out")
+    monkeypatch.setattr(indexfile, "check_names", lambda _names: None)
+    assert "outside the folder" in cli("unpack", "c.nnc", "-C", "out").err
     assert untouched(place)
 
 
@@ -134,10 +133,9 @@ def test_damage_leaves_no_half_file(place: Path, monkeypatch: pytest.MonkeyPatch
     archive[15_000] ^= 1
     (place / "c.nnc").write_bytes(archive)
     result = cli("unpack", "c.nnc", "-C", "out")
-    assert (result.rc, result.errors) == (
-        1,
-        ["nncodec: c.nnc: a block is damaged (its checksum does not match)"],
-    )
+    assert result.rc == 1
+    assert len(result.errors) == 1
+    assert result.errors[0].startswith("nncodec: c.nnc: a block is damaged")
     assert os.listdir(place / "out") == []
 
 

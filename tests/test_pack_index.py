@@ -137,9 +137,7 @@ BAD_NAMES = [b"", b"/a", b"a//b", b"a/", b".", b"..", b"a/./b", b"a/../b", b"../
 def test_names_that_no_member_may_have(name: bytes) -> None:
     with pytest.raises(CorruptDataError, match="is no name that a member may have"):
         check_names(Names(name + b"\0"))
-    check_names(
-        Names(b"a/..b\0a/.b\0a/...\0".replace(b"a/...\0", b"")[:0] + b"a/...\0a/..b\0a/.b\0")
-    )
+    check_names(Names(b"a/...\0a/..b\0a/.b\0"))
 
 
 def test_names_twice_or_unended() -> None:
@@ -165,12 +163,11 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def contents(archive: bytes) -> dict[str, object]:
     """All members, read; another archive if its index is another."""
     reader = pack.PackedArchive(io.BytesIO(archive))
-    return {
-        member.name.rpartition("/")[2]: reader.read(member.name)
-        if member.is_file
-        else member.target
-        for member in reader.members
-    }
+    found: dict[str, object] = {}
+    for member in reader.members:
+        held = reader.read(member.name) if member.is_file else member.target
+        found[member.name.rpartition("/")[2]] = held
+    return found
 
 
 def test_every_prefix_is_an_error(packed: bytes) -> None:
