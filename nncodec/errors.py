@@ -89,6 +89,16 @@ class BenchError(NNCodecError, ValueError):
     """A benchmark was asked for what cannot be measured: an unknown codec, a table that is none."""
 
 
+class PackError(NNCodecError):
+    """Files cannot be packed or unpacked as asked: a name, a changed file, one that is there."""
+
+
+class MemberNotFoundError(NNCodecError, KeyError):
+    """A packed archive has no member of that name. Also a KeyError, which users of dicts catch."""
+
+    __str__ = Exception.__str__  # KeyError would put the message in quotes
+
+
 class WorkerError(NNCodecError):
     """A worker was lost again and again, or could not be started; the archive was not made."""
 

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Optional
 import typer
 
 from nncodec.causal.options import CausalOptions
-from nncodec.cli import bench, explain, files, models, recover, sweep, training, weights
+from nncodec.cli import (
+    bench,
+    explain,
+    files,
+    models,
+    pack,
+    packed,
+    recover,
+    sweep,
+    training,
+    weights,
+)
 from nncodec.cli.common import AsJson, each, expanded, show
 from nncodec.cli.engines import ChosenWorkers
 from nncodec.cli.options import (
@@ -269,6 +280,10 @@ def info(
         show(names, work, rows, commands.INFO_COLUMNS, as_json, failed)
 
 
+app.command()(pack.pack)
+app.command()(pack.unpack)
+app.command()(packed.ls)
+app.command()(packed.cat)
 app.command()(bench.bench)
 app.command()(explain.explain)
 app.command()(recover.recover)

@@ -25,7 +25,7 @@ from nncodec.cli.lines import name_program
 GRACE = 0.5  # seconds from a signal until the process ends without unwinding
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # The commands that may be left at once: all that they would still do is remove temporary files.
-AT_ONCE = ("compress", "decompress", "test", "recover")
+AT_ONCE = ("compress", "decompress", "test", "recover", "pack", "unpack", "ls", "cat")
 
 received: list[int] = []  # the first signal, for the end
 
