@@ -35,6 +35,7 @@ CUT_OFF = {
     "ClientPayloadError",
     "ConnectionClosedError",
     "ConnectionResetError",
+    "FlexibleChecksumError",
     "IncompleteRead",
     "IncompleteReadError",
     "ResponseStreamingError",
