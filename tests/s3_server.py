@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+def refusal(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
 
 
 @dataclass
@@ -47,13 +50,19 @@ class Server:
     """The application, and what it was asked.
 
     ``short`` and ``cut``: so many of the next ranges come by half, which the answer says or not.
-    Whatever begins with ``secret`` is denied.
+    Whatever begins with ``secret`` is denied. ``slow``: seconds that a deletion takes.
+    ``unconditional``: the server knows no writes on conditions, as some do not.
     """
 
     def __init__(self) -> None:
         self.app = DomainDispatcherApplication(create_backend_app)
         self.requests: list[Request] = []
+        self.reset()
+
+    def reset(self) -> None:
+        self.requests.clear()
         self.short = self.cut = 0
+        self.slow, self.unconditional = 0.0, False
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(
@@ -68,9 +77,15 @@ class Server:
         def started(status: str, headers: list[tuple[str, str]], *_more: object) -> None:
             answer[:] = status, dict(headers)
 
+        if request.method == "DELETE":
+            time.sleep(self.slow)
         if "/secret" in request.path:
-            started("403 Forbidden", [("Content-Length", str(len(DENIED)))])
-            body = DENIED if request.method != "HEAD" else b""
+            body = refusal("AccessDenied") if request.method != "HEAD" else b""
+            started("403 Forbidden", [("Content-Length", str(len(body)))])
+        elif self.unconditional and "HTTP_IF_NONE_MATCH" in environ:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            body = refusal("NotImplemented")
+            started("501 Not Implemented", [("Content-Length", str(len(body)))])
         else:
             body = b"".join(self.app(environ, started))
         status, headers = answer

@@ -89,9 +89,9 @@ def service() -> Iterator[S3]:
 def s3(service: S3) -> Iterator[S3]:
     """The service with an empty bucket."""
     service.fs.mkdir(BUCKET)
-    service.server.requests.clear()
+    service.server.reset()
     yield service
-    service.server.short = service.server.cut = 0
+    service.server.reset()
     service.fs.clear_multipart_uploads(BUCKET)
     service.fs.rm(BUCKET, recursive=True)
     service.fs.invalidate_cache()
@@ -316,6 +316,22 @@ def test_a_file_that_came_meanwhile_stays(s3: S3, data: bytes) -> None:
     assert s3.pending() == []
 
 
+@pytest.mark.parametrize("data", [b"mine", DATA], ids=["one request", "parts"])
+def test_stores_that_write_without_conditions(s3: S3, data: bytes) -> None:
+    """There it is looked for once more before the end."""
+    s3.server.unconditional = True
+    with sink.uploading(Store(url("x")), replace=False) as file:
+        file.write(data)
+    assert s3.get("x") == data
+    upload = sink.Upload(Store(url("y")), replace=False)
+    upload.write(data)
+    s3.put("y", b"theirs")
+    with pytest.raises(RemoteExistsError):
+        upload.finish()
+    upload.abort()
+    assert (s3.get("y"), s3.pending()) == (b"theirs", [])
+
+
 def test_an_error_in_the_source_leaves_nothing(s3: S3) -> None:
     """Two parts were sent by then."""
     result = cli(
@@ -337,7 +353,11 @@ def wait_for(happened: Callable[[], bool]) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_signals_leave_no_file(s3: S3, number: signal.Signals) -> None:
-    """What kill -9 leaves is no file, but an upload that never ends: a rule of the bucket's job."""
+    """What kill -9 leaves is no file, but an upload that never ends: a rule of the bucket's job.
+
+    It takes longer to call an upload off than a process has to unwind.
+    """
+    s3.server.slow = 1.5
     command = [sys.executable, "-c", COMMAND, "decompress", "-o", url("x")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin
@@ -363,6 +383,9 @@ def test_patterns_and_folders(s3: S3) -> None:
     assert cli("decompress", "-c", url("logs/*.nnc")).out == b"logs/a.txtlogs/b.txt"  # in order
     assert_one_error(cli("compress", url("logs/")), url("logs/"), "is a directory; -r takes")
     assert_one_error(cli("compress", url("logs")), url("logs"), "is a directory; -r takes")
+    assert_one_error(cli("test", f"s3://{BUCKET}"), f"s3://{BUCKET}", "is a bucket; name a file")
+    result = cli("compress", url("other"), "-o", url("logs/"))
+    assert_one_error(result, url("other"), "cannot write .*/logs/: is a directory; name a file")
     assert_one_error(cli("compress", url("*.none")), url("*.none"), "no file matches")
     s3.fs.rm([f"{BUCKET}/logs/a.txt", f"{BUCKET}/logs/a.txt.nnc"])
     assert cli("compress", "-l1", "-qf", "-r", url("logs")).rc == 0  # forced: archives, too

@@ -32,9 +32,12 @@ class FileError(NNCodecError):
 
 
 def target_of(name: str) -> Path | Store:
-    """What is to be written under a name. Raises RemoteError for what is read-only."""
+    """What is to be written under a name. Raises FileError for a folder behind a URL, RemoteError
+    for what is read-only."""
     if not is_remote(name):
         return Path(name)
+    if name.endswith("/"):
+        raise FileError(f"cannot write {name}: is a directory; name a file in it")
     from nncodec.remote.store import Store
 
     store = Store(name)

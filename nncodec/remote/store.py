@@ -155,6 +155,8 @@ def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
         return MissingPackageError(f"{url}: {said}")
     if isinstance(error, ValueError) and said.startswith("Protocol not known"):
         return RemoteError(url, f"unknown protocol {scheme}; s3, gs, https and fsspec's others are")
+    if isinstance(error, ValueError) and "non key-like" in said:
+        return RemoteError(url, "is a bucket; name a file in it, or -r takes all of them")
     if called(errors, NO_CREDENTIALS):
         return RemotePermissionError(url, f"no credentials; {CREDENTIALS.get(kin, said)}")
     if called(errors, {"FileExpired"}) or 412 in statuses:
