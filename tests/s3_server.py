@@ -19,12 +19,13 @@ def refusal(code: str) -> bytes:
 
 @dataclass
 class Request:
-    """What was asked, and what was answered; ``sent`` are bytes of the body."""
+    """What was asked, and what was answered; bytes of the bodies that came and were sent."""
 
     method: str
     path: str
     query: str
     span: str | None  # of bytes, as the header Range has it
+    received: int = 0
     status: int = 0
     sent: int = 0
 
@@ -70,6 +71,9 @@ class Server:
             environ["PATH_INFO"],
             environ.get("QUERY_STRING", ""),
             environ.get("HTTP_RANGE"),
+            int(
+                environ.get("HTTP_X_AMZ_DECODED_CONTENT_LENGTH", environ.get("CONTENT_LENGTH") or 0)
+            ),
         )
         self.requests.append(request)
         answer: list[Any] = []

@@ -28,7 +28,10 @@ PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"} | dict.f
     READ_ONLY, "aiohttp"
 )
 LISTING = ("s3", "s3a", "gs", "gcs")  # they remember listings, in which others' changes lack
-NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+NO_CREDENTIALS = {
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
+    *("DefaultCredentialsError", "RefreshError"),  # Google's
+}
 UNREACHABLE = {"EndpointConnectionError", "ClientConnectorError", "ConnectionRefusedError"}
 TOO_SLOW = {"FSTimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"}
 CUT_OFF = {
@@ -145,7 +148,7 @@ def is_transient(error: Exception) -> bool:
 def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
     """What to raise instead of a library's ``error``."""
     errors = causes(error)
-    statuses = {getattr(e, "status", None) for e in errors}
+    statuses = {getattr(e, name, None) for e in errors for name in ("status", "code")}
     said = " ".join(str(error).split()) or type(error).__name__
     kin = {"s3a": "s3", "gcs": "gs"}.get(scheme, scheme)
     if isinstance(error, ImportError):
@@ -166,7 +169,7 @@ def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
         return RemoteError(url, f"nothing answers there; {endpoint}")
     if called(errors, CUT_OFF | TOO_SLOW):
         return RemoteError(url, f"the connection failed ({said}); try again")
-    if isinstance(error, PermissionError) or statuses & {401, 403}:
+    if isinstance(error, PermissionError) or statuses & {401, 403} or said.startswith("Forbidden"):
         may = CREDENTIALS.get(kin, "check that you may")
         return RemotePermissionError(url, f"permission denied ({said}); {may}")
     if failed := sorted(s for s in statuses if isinstance(s, int) and s >= 500):
