@@ -199,6 +199,33 @@ class NoRanges(Ranges):
     ranges = False
 
 
+class BreaksOff(Ranges):
+    """Of the first long ranges only half comes, although more was promised."""
+
+    times = 2
+
+    def do_GET(self) -> None:
+        if self.headers.get("Range", "").endswith("-1") or not type(self).times:
+            super().do_GET()
+            return
+        if "Range" in self.headers:
+            type(self).times -= 1
+            self.wfile = HalfWriter(self.wfile)  # type: ignore[assignment]
+        super().do_GET()
+
+
+class HalfWriter:
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, data: bytes) -> int:
+        headers = data.startswith(b"HTTP/")
+        return int(self.file.write(data if headers else data[: len(data) // 2]))
+
+
 @contextmanager
 def serving(folder: Path, handler: type[Ranges]) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(
@@ -281,6 +308,17 @@ def test_a_file_on_the_web_that_is_replaced_meanwhile(tmp_path: Path) -> None:
         assert isinstance(file, RemoteSource)
         with pytest.raises(RemoteError, match="was replaced while it was read"):
             file.fetch(10, 20)
+
+
+def test_answers_on_the_web_that_break_off_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp", reason="no aiohttp to speak HTTP with")
+    monkeypatch.setattr(source, "PAUSE", 0)
+    (tmp_path / "x").write_bytes(TEXT)
+    with serving(tmp_path, BreaksOff) as address, open_source(f"{address}/x") as file:
+        assert file.read() == TEXT
+    assert BreaksOff.times == 0
 
 
 def test_names_after_urls() -> None:

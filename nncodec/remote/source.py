@@ -102,8 +102,9 @@ class RemoteSource(io.BufferedIOBase):
             try:
                 piece = self._one_read(at, end)
             except Exception as error:
-                if not is_transient(error) or tries + 1 >= TRIES:
-                    raise explain(self.name, self.store.scheme, error) from error
+                scheme = self.store.scheme
+                if not is_transient(error, scheme) or tries + 1 >= TRIES:
+                    raise explain(self.name, scheme, error) from error
                 why = str(error)
             if len(piece) > end - at:
                 raise RemoteError(self.name, f"sent more than the bytes {at} to {end}")

@@ -140,15 +140,19 @@ def called(errors: list[BaseException], names: set[str]) -> bool:
     return any(kind.__name__ in names for error in errors for kind in type(error).__mro__)
 
 
-def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed a moment later."""
-    return called([error], CUT_OFF | TOO_SLOW)
+def is_transient(error: Exception, scheme: str) -> bool:
+    """Whether the same request may succeed a moment later, and nobody else has tried.
+
+    Over HTTP nobody has; the libraries of stores try for minutes.
+    """
+    again = CUT_OFF | TOO_SLOW if scheme in READ_ONLY else {"FlexibleChecksumError"}
+    return called([error], again)
 
 
 def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
     """What to raise instead of a library's ``error``."""
     errors = causes(error)
-    statuses = {getattr(e, name, None) for e in errors for name in ("status", "code")}
+    statuses = {vars(e).get("status", vars(e).get("code")) for e in errors}
     said = " ".join(str(error).split()) or type(error).__name__
     kin = {"s3a": "s3", "gcs": "gs"}.get(scheme, scheme)
     if isinstance(error, ImportError):
