@@ -359,14 +359,18 @@ def test_signals_leave_no_file(s3: S3, number: signal.Signals) -> None:
     """
     s3.server.slow = 1.5
     command = [sys.executable, "-c", COMMAND, "decompress", "-o", url("x")]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin
-    process.stdin.write(stored_archive(DATA))
-    process.stdin.flush()  # and no end
-    wait_for(lambda: any("partNumber=2" in r.query and r.status for r in s3.server.requests))
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (-number, b"")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdin
+            process.stdin.write(many_blocks(frames=5, blocks=10, size=200_000)[1])
+            process.stdin.flush()  # and no end
+            sent = "partNumber=1&"
+            wait_for(lambda: any(sent in r.query and r.status for r in s3.server.requests))
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode in (-number, 128 + number), err) == (True, b"")
     assert s3.names() == []
     assert s3.pending() == (["x"] if number == signal.SIGKILL else [])
 
