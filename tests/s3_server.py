@@ -51,8 +51,8 @@ class Server:
     """The application, and what it was asked.
 
     ``short`` and ``cut``: so many of the next ranges come by half, which the answer says or not.
-    Whatever begins with ``secret`` is denied. ``slow``: seconds that a deletion takes.
-    ``unconditional``: the server knows no writes on conditions, as some do not.
+    Whatever begins with ``secret`` is denied, and of ``blind`` reading. ``slow``: seconds that a
+    deletion takes. ``unconditional``: the server knows no writes on conditions, as some do not.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,8 @@ class Server:
 
         if request.method == "DELETE":
             time.sleep(self.slow)
-        if "/secret" in request.path:
+        reading = request.method in ("GET", "HEAD")
+        if "/secret" in request.path or ("/blind" in request.path and reading):
             body = refusal("AccessDenied") if request.method != "HEAD" else b""
             started("403 Forbidden", [("Content-Length", str(len(body)))])
         elif self.unconditional and "HTTP_IF_NONE_MATCH" in environ:

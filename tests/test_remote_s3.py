@@ -303,6 +303,16 @@ def test_overwriting_takes_force(s3: S3) -> None:
     assert s3.get("x") == TEXT
 
 
+def test_who_may_write_but_not_look_needs_force(s3: S3) -> None:
+    name = url("blind")
+    assert_one_error(tiny("-o", name, stdin=TEXT), "(standard input)", "permission denied")
+    assert tiny("-f", "-o", name, stdin=TEXT).rc == 0
+    with nncodec.open(name, "w", level=1) as file:
+        file.write(TEXT)
+    writes = [r.path for r in s3.server.requests if r.method == "PUT"]
+    assert writes == [f"/{BUCKET}/blind"] * 2
+
+
 @pytest.mark.parametrize("data", [b"mine", DATA], ids=["one request", "parts"])
 def test_a_file_that_came_meanwhile_stays(s3: S3, data: bytes) -> None:
     store = Store(url("x"))

@@ -158,7 +158,7 @@ def check_overwrite(source: str, target: Path | Store, force: bool) -> bool:
     else:
         if source == target.url:
             raise FileError("input and output are the same file")
-        if not target.exists() or force:  # asks first: there may be no such bucket
+        if not target.exists(blind=force) or force:  # asks first: there may be no such bucket
             return force
     if sys.stdin.isatty() and sys.stderr.isatty() and source != STDIO:
         print(

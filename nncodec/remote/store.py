@@ -95,10 +95,18 @@ class Store:
             found: dict[str, Any] = self.fs.info(self.path)
         return found
 
-    def exists(self) -> bool:
-        """Raises RemoteError if that cannot be told, or if there is no such bucket."""
+    def exists(self, *, blind: bool = False) -> bool:
+        """Raises RemoteError if that cannot be told, or if there is no such bucket.
+
+        ``blind``: what one may not look at counts as absent. S3 denies a look at what is not there
+        to whoever may write but not list.
+        """
         try:
             self.info()
+        except RemotePermissionError:
+            if not blind:
+                raise
+            return False
         except RemoteNotFoundError as error:
             if "bucket" in error.why:
                 raise
