@@ -52,12 +52,14 @@ def transform(
         if target is not None:
             replace = files.check_overwrite(name, target, force)
         with progress_bar(name, total, quiet) as progress:
+            check = getattr(source, "check_unchanged", lambda: None)  # of a remote file
             if target is None:
-                return to_stdout(source, work, progress)
+                sizes = to_stdout(source, work, progress)
+                check()
+                return sizes
             with files.output(target, name, replace) as sink:
                 sizes = work(source, sink, progress)
-                if check := getattr(source, "check_unchanged", None):  # of a remote file
-                    check()
+                check()
                 return sizes
 
 
@@ -173,7 +175,12 @@ class RangeDecoder:
 
 
 def file_size(name: str) -> int | None:
-    """Bytes that compressing will read, where they can be known before at no cost."""
+    """Bytes that compressing will read, where they are known before; of a URL only for a bar."""
+    if is_remote(name) and sys.stderr.isatty():
+        from nncodec.remote.store import Store
+
+        size: int | None = Store(name).info()["size"]
+        return size
     if name == files.STDIO or is_remote(name):
         return None
     path = Path(name)

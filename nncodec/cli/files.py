@@ -32,9 +32,12 @@ class FileError(NNCodecError):
 
 
 def target_of(name: str) -> Path | Store:
-    """What is to be written under a name. Raises RemoteError for what is read-only."""
+    """What is to be written under a name. Raises FileError for a folder behind a URL, RemoteError
+    for what is read-only."""
     if not is_remote(name):
         return Path(name)
+    if name.endswith("/"):
+        raise FileError(f"cannot write {name}: is a directory; name a file in it")
     from nncodec.remote.store import Store
 
     store = Store(name)
@@ -155,7 +158,7 @@ def check_overwrite(source: str, target: Path | Store, force: bool) -> bool:
     else:
         if source == target.url:
             raise FileError("input and output are the same file")
-        if not target.exists() or force:  # asks first: there may be no such bucket
+        if not target.exists(blind=force) or force:  # asks first: there may be no such bucket
             return force
     if sys.stdin.isatty() and sys.stderr.isatty() and source != STDIO:
         print(

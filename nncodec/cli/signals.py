@@ -113,8 +113,10 @@ def wait_and_end(heard: int) -> None:
     for name in list(temporaries):
         with contextlib.suppress(OSError):
             remove_temporary(name)
-    for call_off in list(unfinished):
-        call_off()  # of an upload: waits for it, but not for long
+    if uploads := list(unfinished):
+        for call_off in uploads:
+            call_off()  # waits for it, but not for long
+        time.sleep(GRACE)  # the main thread may have waited for nothing else
     os._exit(128 + number)
 
 

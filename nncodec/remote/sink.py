@@ -46,7 +46,8 @@ class Upload(io.RawIOBase):
         self._file: Any = None
         self._temporary: str | None = None
         self._parts, self._part = 0, PART
-        self._ended = False
+        self._finished = False
+        self._discarding: Future[None] | None = None
         self._lock = threading.Lock()
 
     def writable(self) -> bool:
@@ -104,11 +105,11 @@ class Upload(io.RawIOBase):
         """Make it a file. Raises RemoteError, and RemoteExistsError if one is there."""
         self._wait()
         with self._lock:
-            if self._ended:
+            if self._discarding is not None:
                 raise RemoteError(self.name, "was called off")
             self._sending = self._pool.submit(self._commit)
         self._wait()
-        self._ended = True
+        self._finished = True
         self._pool.shutdown()
         self.close()
 
@@ -164,15 +165,15 @@ class Upload(io.RawIOBase):
             raise RemoteExistsError(self.name, "already exists; use -f to overwrite")
 
     def abort(self) -> None:
-        """Leave nothing. Any thread may call it, and again; errors are none here."""
+        """Leave nothing. Any thread may call it, and again to wait for it; nothing is raised."""
         with self._lock:
-            if self._ended:
+            if self._finished:
                 return
-            self._ended = True
-            discarding = self._pool.submit(self._discard)
-        self._pool.shutdown(wait=False)
+            if self._discarding is None:
+                self._discarding = self._pool.submit(self._discard)
         with contextlib.suppress(Exception):
-            discarding.result(PATIENCE)
+            self._discarding.result(PATIENCE)
+        self._pool.shutdown(wait=False)
         self._held = bytearray()
         self.close()
 

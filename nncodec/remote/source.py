@@ -102,8 +102,9 @@ class RemoteSource(io.BufferedIOBase):
             try:
                 piece = self._one_read(at, end)
             except Exception as error:
-                if not is_transient(error) or tries + 1 >= TRIES:
-                    raise explain(self.name, self.store.scheme, error) from error
+                scheme = self.store.scheme
+                if not is_transient(error, scheme) or tries + 1 >= TRIES:
+                    raise explain(self.name, scheme, error) from error
                 why = str(error)
             if len(piece) > end - at:
                 raise RemoteError(self.name, f"sent more than the bytes {at} to {end}")
@@ -116,6 +117,12 @@ class RemoteSource(io.BufferedIOBase):
                 raise RemoteError(self.name, f"bytes {at} to {end} do not come: {why}; try again")
             time.sleep(PAUSE * 2**tries)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def fetch_inside(self, begin: int, end: int) -> bytes:
+        """``fetch``, which raises RemoteError for bytes that the file does not have."""
+        if not 0 <= begin <= end <= self.size:
+            raise RemoteError(self.name, f"bytes {begin} to {end} are not inside its {self.size}")
+        return self.fetch(begin, end)
 
     def _one_read(self, begin: int, end: int) -> bytes:
         if self._turn is None:
@@ -297,10 +304,17 @@ def fetch(url: str, begin: int, end: int, version: tuple[str, ...] | None = None
     """
     source = opened(url, os.getpid())
     if version is not None and source.version != version:
-        opened.cache_clear()  # it may be the one here that is old
-        source = opened(url, os.getpid())
+        source = opened_again(url)  # it may be the one here that is old
         if source.version != version:
             raise RemoteChangedError(url, "was replaced while it was read; begin again")
-    if not 0 <= begin <= end <= source.size:
-        raise RemoteError(url, f"bytes {begin} to {end} are not inside its {source.size}")
-    return source.fetch(begin, end)
+    try:
+        return source.fetch_inside(begin, end)
+    except RemoteChangedError:
+        if version is not None:
+            raise
+    return opened_again(url).fetch_inside(begin, end)
+
+
+def opened_again(url: str) -> RemoteSource:
+    opened.cache_clear()
+    return opened(url, os.getpid())

@@ -28,13 +28,17 @@ PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"} | dict.f
     READ_ONLY, "aiohttp"
 )
 LISTING = ("s3", "s3a", "gs", "gcs")  # they remember listings, in which others' changes lack
-NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+NO_CREDENTIALS = {
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
+    *("DefaultCredentialsError", "RefreshError"),  # Google's
+}
 UNREACHABLE = {"EndpointConnectionError", "ClientConnectorError", "ConnectionRefusedError"}
 TOO_SLOW = {"FSTimeoutError", "ConnectTimeoutError", "ReadTimeoutError", "TimeoutError"}
 CUT_OFF = {
     "ClientPayloadError",
     "ConnectionClosedError",
     "ConnectionResetError",
+    "FlexibleChecksumError",
     "IncompleteRead",
     "IncompleteReadError",
     "ResponseStreamingError",
@@ -91,10 +95,18 @@ class Store:
             found: dict[str, Any] = self.fs.info(self.path)
         return found
 
-    def exists(self) -> bool:
-        """Raises RemoteError if that cannot be told, or if there is no such bucket."""
+    def exists(self, *, blind: bool = False) -> bool:
+        """Raises RemoteError if that cannot be told, or if there is no such bucket.
+
+        ``blind``: what one may not look at counts as absent. S3 denies a look at what is not there
+        to whoever may write but not list.
+        """
         try:
             self.info()
+        except RemotePermissionError:
+            if not blind:
+                raise
+            return False
         except RemoteNotFoundError as error:
             if "bucket" in error.why:
                 raise
@@ -136,15 +148,19 @@ def called(errors: list[BaseException], names: set[str]) -> bool:
     return any(kind.__name__ in names for error in errors for kind in type(error).__mro__)
 
 
-def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed a moment later."""
-    return called([error], CUT_OFF | TOO_SLOW)
+def is_transient(error: Exception, scheme: str) -> bool:
+    """Whether the same request may succeed a moment later, and nobody else has tried.
+
+    Over HTTP nobody has; the libraries of stores try for minutes.
+    """
+    again = CUT_OFF | TOO_SLOW if scheme in READ_ONLY else {"FlexibleChecksumError"}
+    return called([error], again)
 
 
 def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
     """What to raise instead of a library's ``error``."""
     errors = causes(error)
-    statuses = {getattr(e, "status", None) for e in errors}
+    statuses = {vars(e).get("status", vars(e).get("code")) for e in errors}
     said = " ".join(str(error).split()) or type(error).__name__
     kin = {"s3a": "s3", "gcs": "gs"}.get(scheme, scheme)
     if isinstance(error, ImportError):
@@ -154,6 +170,8 @@ def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
         return MissingPackageError(f"{url}: {said}")
     if isinstance(error, ValueError) and said.startswith("Protocol not known"):
         return RemoteError(url, f"unknown protocol {scheme}; s3, gs, https and fsspec's others are")
+    if isinstance(error, ValueError) and "non key-like" in said:
+        return RemoteError(url, "is a bucket; name a file in it, or -r takes all of them")
     if called(errors, NO_CREDENTIALS):
         return RemotePermissionError(url, f"no credentials; {CREDENTIALS.get(kin, said)}")
     if called(errors, {"FileExpired"}) or 412 in statuses:
@@ -163,7 +181,7 @@ def explain(url: str, scheme: str, error: Exception) -> NNCodecError:
         return RemoteError(url, f"nothing answers there; {endpoint}")
     if called(errors, CUT_OFF | TOO_SLOW):
         return RemoteError(url, f"the connection failed ({said}); try again")
-    if isinstance(error, PermissionError) or statuses & {401, 403}:
+    if isinstance(error, PermissionError) or statuses & {401, 403} or said.startswith("Forbidden"):
         may = CREDENTIALS.get(kin, "check that you may")
         return RemotePermissionError(url, f"permission denied ({said}); {may}")
     if failed := sorted(s for s in statuses if isinstance(s, int) and s >= 500):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MEMBERS = re.compile(r"\.npy$|/data\.pkl$")  # of which a zip with tensors has one
-HELD = 1 << 26  # bytes; a longer part is fetched as it is cut further
+HELD = 1 << 26  # bytes, more than is coded at once; a longer part is fetched as it is cut further
 
 
 def compress_remote(
