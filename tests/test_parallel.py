@@ -178,6 +178,35 @@ def test_giving_up_ends_threads_in_the_middle_of_a_block() -> None:
         assert reported.is_set()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no select for pipes")
+def test_what_is_decoded_does_not_wait_for_more_to_come(workers: Workers) -> None:
+    """As of a log that is followed: whoever sends waits until the first archives were read."""
+    read, write = os.pipe()
+    came = threading.Event()
+
+    class Sink(io.BytesIO):
+        def write(self, data: object) -> int:
+            came.set()
+            return super().write(data)  # type: ignore[arg-type]
+
+    def send() -> None:
+        with os.fdopen(write, "wb", buffering=0) as pipe:
+            pipe.write(nncodec.compress(b"first line\n" * 9, 1))
+            in_time.append(came.wait(60))
+            pipe.write(nncodec.compress(b"second line\n", 1))
+
+    in_time: list[bool] = []
+    sender = threading.Thread(target=send)
+    sender.start()
+    sink = Sink()
+    with os.fdopen(read, "rb") as source:
+        decode = nncodec.decoding.decompress_stream
+        decode(source, sink, nncodec.api.CoderFinder(), workers=workers)
+    sender.join()
+    assert in_time == [True]
+    assert sink.getvalue() == b"first line\n" * 9 + b"second line\n"
+
+
 def test_engines_and_counts_are_checked() -> None:
     with pytest.raises(NNCodecError, match="no engine 'threads': choose one of auto, inline"):
         open_workers("threads")
