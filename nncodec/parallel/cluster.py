@@ -29,6 +29,7 @@ ADDRESS = "RAY_ADDRESS"
 CONNECT_TIMEOUT = 10.0  # seconds until an address that nobody answers at counts as wrong
 STORE_BYTES = 256 << 20  # of the object store, at least
 ITEM_BYTES = 128 << 20  # a frame of 64 MiB and what it is coded to, if that is no smaller
+MOST_OF_A_NAME = 20  # characters: sockets lie in the folder, and their names are bounded
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # unless the user set them
 
 
@@ -63,7 +64,8 @@ class Cluster:
             ) from error
 
     def start(self, count: int, store: int) -> None:
-        self.folder = tempfile.mkdtemp(prefix="nncodec-ray-")  # short: sockets lie in it
+        long = os.name == "posix" and len(tempfile.gettempdir()) > MOST_OF_A_NAME
+        self.folder = tempfile.mkdtemp(prefix="nncodec-ray-", dir="/tmp" if long else None)
         options = {"_temp_dir": self.folder, "_node_ip_address": "127.0.0.1"}
         try:
             with environment(QUIET):
