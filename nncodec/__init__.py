@@ -25,7 +25,7 @@ reject_namesake()
 register_with_transformers()
 
 if TYPE_CHECKING:
-    from nncodec import weights
+    from nncodec import pack, weights
     from nncodec.fileobject import NNCodecFile, open
     from nncodec.parallel import Workers, open_workers
     from nncodec.recovery import Recovery, recover
@@ -55,6 +55,7 @@ __all__ = [
     "info",
     "open",
     "open_workers",
+    "pack",
     "recover",
     "weights",
 ]
@@ -72,8 +73,8 @@ LAZY = {  # name: the module that has it, imported when it is first used
 
 
 def __getattr__(name: str) -> object:
-    if name == "weights":
-        return importlib.import_module("nncodec.weights")
+    if name in ("pack", "weights"):
+        return importlib.import_module(f"nncodec.{name}")
     if name in LAZY:
         return getattr(importlib.import_module(LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,6 +33,11 @@ TAKE_A_VALUE = (
     "--engine",
     "--workers",
     "--block-size",
+    "--frame-size",
+    "--exclude",
+    "--files-from",
+    "-C",
+    "--directory",
     "--max-output",
     "--memory",
 )

@@ -25,7 +25,7 @@ from nncodec.cli.lines import name_program
 GRACE = 0.5  # seconds from a signal until the process ends without unwinding
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # The commands that may be left at once: all that they would still do is remove temporary files.
-AT_ONCE = ("compress", "decompress", "test", "recover")
+AT_ONCE = ("compress", "decompress", "test", "recover", "pack", "unpack", "ls", "cat")
 
 received: list[int] = []  # the first signal, for the end
 
@@ -108,11 +108,13 @@ def wait_and_end(heard: int) -> None:
     while (number := os.read(heard, 1)[0]) not in numbers:
         pass  # such as of a child that ended
     time.sleep(GRACE)
-    from nncodec.files import remove_temporary, temporaries
+    from nncodec.files import remove_temporary, temporaries, unfinished
 
     for name in list(temporaries):
         with contextlib.suppress(OSError):
             remove_temporary(name)
+    for call_off in list(unfinished):
+        call_off()  # of an upload: waits for it, but not for long
     os._exit(128 + number)
 
 

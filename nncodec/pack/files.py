@@ -1,0 +1,32 @@
+"""How files are opened: those that are packed, and archives. Two functions, for other stores."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from nncodec.errors import PackError
+
+FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)  # a link that took the file's place is none of what was found
+    | getattr(os, "O_NONBLOCK", 0)  # a pipe that did would be waited for
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def open_member(path: bytes) -> BinaryIO:
+    """A regular file to be packed. Raises OSError, PackError if it is none any more."""
+    handle = os.open(path, FLAGS)
+    file = os.fdopen(handle, "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise PackError("is no regular file any more")
+    return file  # raw: whoever reads takes large pieces
+
+
+def open_archive(name: str | os.PathLike[str]) -> BinaryIO:
+    """A packed archive to be read. Raises OSError."""
+    return open(name, "rb", buffering=0)

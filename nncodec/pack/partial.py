@@ -1,0 +1,156 @@
+"""``OUT.partial``: an archive that is being written, and how a later run goes on with it.
+
+It begins with a skippable frame that holds the plan's fingerprint. A run with the same plan keeps
+the frames up to its last checkpoint that more was written behind: at a checkpoint everything is
+synced before anything follows, so what lies in front of it is whole even after a power failure.
+Another plan, or a file that is none of these, is begun anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from nncodec.container import MAGIC, SKIPPABLE_MAGIC, skippable_frame, varint
+from nncodec.errors import NNCodecError, PackError
+from nncodec.header import Fields, parse_header, parse_skippable
+from nncodec.pack.frames import FrameTable
+from nncodec.pack.index import PLAN_TYPE, VOID_TYPE
+from nncodec.pack.source import Void
+from nncodec.parsing import pull, read_exactly
+
+ENDING = ".partial"
+
+
+def checkpoints(
+    ends: npt.NDArray[np.int64], whole: npt.NDArray[np.bool_], frame_size: int
+) -> npt.NDArray[np.bool_]:
+    """Which pieces end at a checkpoint: about every ``frame_size`` bytes, and files of tensors."""
+    marks = np.zeros(len(ends), bool)
+    if len(ends):
+        steps = ends // frame_size
+        marks[1:] = steps[1:] != steps[:-1]
+        marks[0] = steps[0] > 0
+    return marks | whole
+
+
+def void_frame(voids: list[Void]) -> bytes:
+    """The skippable frame that says which bytes of the content are nobody's."""
+    body = b"".join(varint(begin) + varint(end - begin) for begin, end in voids)
+    return skippable_frame(VOID_TYPE, body)
+
+
+def parse_voids(body: bytes) -> list[Void]:
+    """Inverse of ``void_frame``'s contents. Raises NNCodecError."""
+    numbers, at = [], 0
+    while at < len(body):
+        value = shift = 0
+        while True:
+            if at >= len(body) or shift > 56:
+                raise PackError("void ranges are damaged")
+            byte = body[at]
+            at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                break
+        numbers.append(value)
+    if len(numbers) % 2:
+        raise PackError("void ranges are damaged")
+    return [(b, b + size) for b, size in zip(numbers[::2], numbers[1::2], strict=True)]
+
+
+@dataclass
+class Progressed:
+    """What a partial archive has: ``table`` of its frames, ``pieces`` complete, ``voids``."""
+
+    table: FrameTable
+    pieces: int = 0
+    voids: list[Void] = field(default_factory=list)
+
+
+def begin(file: BinaryIO, fingerprint: bytes) -> Progressed:
+    """Begin anew in an open file."""
+    file.seek(0)
+    file.truncate()
+    head = skippable_frame(PLAN_TYPE, fingerprint)
+    file.write(head)
+    return Progressed(FrameTable(len(head)))
+
+
+def resume(
+    file: BinaryIO,
+    fingerprint: bytes,
+    ends: npt.NDArray[np.int64],
+    marks: npt.NDArray[np.bool_],
+) -> Progressed | None:
+    """What of an open partial archive can be kept, behind which it is cut; None: nothing."""
+    head = skippable_frame(PLAN_TYPE, fingerprint)
+    file.seek(0)
+    if file.read(len(head)) != head:
+        return None
+    piece_at = {int(ends[i]): int(i) + 1 for i in np.flatnonzero(marks)}
+    table = FrameTable(len(head))
+    voids: list[Void] = []
+    kept = (0, 0, 0, 0, 0)  # where the file is cut; pieces, frames, voids, content in front of it
+    size = os.fstat(file.fileno()).st_size
+    with contextlib.suppress(NNCodecError):  # where it ends, or what a failure left
+        while True:
+            at = file.tell()
+            start = file.read(len(MAGIC))
+            if start == SKIPPABLE_MAGIC:
+                voids += read_voids(file, size)
+                continue
+            if start != MAGIC:
+                break
+            frame = pull(parse_header(start), file)
+            if table.content in piece_at:  # what lies before this frame was synced before it
+                pieces = piece_at[table.content]
+                kept = (at, pieces, len(table.ats), len(voids), table.content)
+            behind = at + frame.header_size + frame.payload_size
+            if behind > size:
+                break
+            table.add(at, behind - at, frame.header_size, frame.total)
+            table.content += frame.total
+            file.seek(behind)
+    at, pieces, frames, voided, content = kept
+    if not pieces:
+        return None
+    for column in (table.ats, table.sizes, table.headers, table.contents):
+        del column[frames:]
+    table.at, table.content = at, content
+    file.seek(at)
+    file.truncate()
+    return Progressed(table, pieces, voids[:voided])
+
+
+def read_voids(file: BinaryIO, size: int) -> list[Void]:
+    """Of a skippable frame behind its signature. Raises NNCodecError if it is another one."""
+    fields = Fields(SKIPPABLE_MAGIC)
+    length = pull(parse_skippable(fields), file)
+    if fields.seen[len(SKIPPABLE_MAGIC)] != VOID_TYPE:
+        raise PackError("no void ranges")
+    return parse_voids(bytes(read_exactly(file, min(length, size), "a skippable frame")))
+
+
+def sync(file: BinaryIO) -> None:
+    """Make what was written so far last. Raises OSError."""
+    file.flush()
+    getattr(os, "fdatasync", os.fsync)(file.fileno())
+
+
+def lock(file: BinaryIO, name: str) -> None:
+    """Raises PackError if another process writes it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, which opens no file twice for writing
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise PackError(f"{name} is being written by another process; wait, or end it") from None
+    except OSError:  # a file system without locks
+        return

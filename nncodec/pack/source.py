@@ -1,0 +1,141 @@
+"""The second reading: the content's pieces from the files, compared with what the first one hashed.
+
+What does not compare is replaced by zeros of the same number, and its place is kept as *void*: the
+members that have bytes there are left out of the index. So one file that changes while a large tree
+is packed costs that file, and never gives wrong bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+from nncodec.blocks import Bytes
+from nncodec.errors import PackError
+from nncodec.pack.files import open_member
+from nncodec.pack.plan import Plan
+from nncodec.pack.survey import stamp
+from nncodec.pack.tree import Warn
+
+Void = tuple[int, int]  # bytes of the content, begin and end
+
+
+@dataclass
+class Mapped:
+    """A file of tensors while it is coded where it lies."""
+
+    source: BinaryIO
+    data: Bytes
+    status: os.stat_result
+
+    def changed(self) -> bool:
+        return stamp(os.fstat(self.source.fileno())) != stamp(self.status)
+
+
+@dataclass
+class Pieces:
+    """Reads pieces of a plan. ``voids`` are those of pieces that were read, by piece."""
+
+    plan: Plan
+    warn: Warn
+    voids: dict[int, list[Void]] = field(default_factory=dict)
+    mapped: dict[int, Mapped] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)  # entries that were spoken of
+
+    def read(self, number: int) -> Bytes:
+        """The bytes of a piece, verified but for what is void."""
+        begin, end = self.plan.piece(number)
+        if self.plan.whole[number]:
+            return self.map_whole(number, begin, end)
+        stored = self.plan.stored
+        first = int(np.searchsorted(stored.begins, begin, "right")) - 1
+        behind = int(np.searchsorted(stored.begins, end))
+        out = np.zeros(end - begin, np.uint8)
+        owner, source = -1, None
+        try:
+            for chunk in range(first, behind):
+                if stored.owners[chunk] != owner:
+                    if source is not None:
+                        source.close()
+                    owner, source = int(stored.owners[chunk]), None
+                    source = self.open(owner)
+                data = self.read_chunk(source, chunk) if source is not None else None
+                at = int(stored.begins[chunk])
+                low, high = max(at, begin), min(at + int(stored.sizes[chunk]), end)
+                if data is None:
+                    self.lose(number, owner, low, high)
+                else:
+                    out[low - begin : high - begin] = data[low - at : high - at]
+        finally:
+            if source is not None:
+                source.close()
+        return out
+
+    def open(self, owner: int) -> BinaryIO | None:
+        try:
+            return open_member(self.plan.entries[owner].path)
+        except (OSError, PackError):
+            return None
+
+    def read_chunk(self, source: BinaryIO, chunk: int) -> Bytes | None:
+        """None if it is not what it was."""
+        stored, data = self.plan.stored, bytearray()
+        size = int(stored.sizes[chunk])
+        try:
+            source.seek(int(stored.offsets[chunk]))
+            while len(data) < size and (part := source.read(size - len(data))):
+                data += part
+        except OSError:
+            return None
+        if hashlib.sha256(data).digest() != stored.digests[chunk].tobytes():
+            return None
+        return np.frombuffer(data, np.uint8)
+
+    def map_whole(self, number: int, begin: int, end: int) -> Bytes:
+        """A file of tensors, which ``finish`` looks at again once it was coded."""
+        stored = self.plan.stored
+        chunk = int(np.searchsorted(stored.begins, begin))
+        owner = int(stored.owners[chunk])
+        source = self.open(owner)
+        if source is not None:
+            status = os.fstat(source.fileno())
+            if status.st_size == end - begin:  # else it would be read behind its end
+                view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+                data = np.frombuffer(view, np.uint8)
+                if hashlib.sha256(data.data).digest() == stored.digests[chunk].tobytes():
+                    self.mapped[number] = Mapped(source, data, status)
+                    return data
+            source.close()
+        self.lose(number, owner, begin, end)
+        return np.zeros(end - begin, np.uint8)
+
+    def lose(self, number: int, owner: int, begin: int, end: int) -> None:
+        """Note that bytes of the content are not those of the file, and say so once a file."""
+        if owner not in self.lost:
+            path = os.fsdecode(self.plan.entries[owner].path)
+            self.warn(f"{path}: changed or vanished while it was packed; left out")
+        self.lost.add(owner)
+        self.voids.setdefault(number, []).append((begin, end))
+
+    def close(self) -> None:
+        """No more pieces are wanted."""
+        for mapped in self.mapped.values():
+            mapped.source.close()
+        self.mapped.clear()
+
+    def finish(self, number: int) -> list[Void]:
+        """Once a piece was coded: what of it is void."""
+        mapped = self.mapped.pop(number, None)
+        if mapped is not None:
+            changed = mapped.changed()
+            mapped.source.close()
+            if changed:
+                begin, end = self.plan.piece(number)
+                chunk = int(np.searchsorted(self.plan.stored.begins, begin))
+                self.lose(number, int(self.plan.stored.owners[chunk]), begin, end)
+        return self.voids.pop(number, [])

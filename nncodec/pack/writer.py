@@ -1,0 +1,239 @@
+"""Packing: survey, plan, pieces through the codec into ``OUT.partial``, index, a new name.
+
+A kill at any moment leaves ``OUT.partial``, and the same command goes on with it; the archive's
+bytes are those of a run without a kill. Memory is bounded by a few pieces and about 200 bytes a
+member and 100 a chunk (64 KiB of a large file) of what is packed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+import nncodec
+from nncodec import api
+from nncodec.blocks import check_block_size
+from nncodec.codec import Codec
+from nncodec.container import VERSION
+from nncodec.errors import PackError
+from nncodec.files import make_readable, publish, sync_folder
+from nncodec.lanes import Progress, no_progress
+from nncodec.numerics import NUMERIC_VERSION
+from nncodec.pack import partial
+from nncodec.pack.index import Columns, index_frame
+from nncodec.pack.names import Names
+from nncodec.pack.partial import Progressed
+from nncodec.pack.plan import Plan, Settings, make_plan
+from nncodec.pack.source import Pieces, Void
+from nncodec.pack.survey import survey
+from nncodec.pack.tree import Kind, Selection, Warn, find_entries
+from nncodec.parallel import Workers
+
+LEVEL = 1  # packed archives' default: a member is there at once
+BLOCK_SIZE = 1 << 17  # bytes: a block of it is decoded in some 0.15 s at level 1
+FRAME_SIZE = 1 << 22  # bytes of content between two checkpoints
+LEAST_FRAME_SIZE = 1 << 10
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was packed; sizes in bytes. ``complete``: nothing had to be left out."""
+
+    members: int
+    files: int
+    size: int  # of all files
+    content: int  # of them without what is there twice: what was compressed
+    packed: int  # of the archive
+    resumed: int  # of the content: what an earlier run had done
+    complete: bool
+
+
+Bars = Callable[[str, int], AbstractContextManager[Progress]]
+
+
+def pack(
+    names: Sequence[str],
+    output: str | os.PathLike[str],
+    *,
+    level: int = LEVEL,
+    model: str | None = None,
+    threads: int | None = None,
+    workers: Workers | None = None,
+    block_size: int = BLOCK_SIZE,
+    frame_size: int = FRAME_SIZE,
+    dedup: bool = True,
+    metadata: bool = True,
+    exclude: Sequence[str] = (),
+    replace: bool = False,
+    warn: Warn = api.print_nothing,
+    note: Warn = api.print_nothing,
+    added: Warn = api.print_nothing,
+    progress: Bars | None = None,
+) -> Summary:
+    """Pack files, directories and patterns into the archive ``output``; sizes in bytes.
+
+    Blocks of ``block_size`` bytes are what reading a member decodes; ``workers`` code them, and the
+    archive never depends on who does. About every ``frame_size`` bytes of content what was done is
+    made to last; it is kept in ``output.partial`` when the process ends early, and the same call
+    goes on from there. ``dedup``: bytes that are there twice are kept once. Without ``metadata``
+    the archive depends on names, contents, links and whether files can be executed, alone.
+    ``warn`` hears of what is left out, ``note`` of what is done, ``added`` of each member's name;
+    ``progress(name, total)`` is a context of a callable that takes finished bytes. Raises
+    PackError, OSError, and what ``nncodec.compress`` does.
+    """
+    check_block_size(block_size)
+    if frame_size < LEAST_FRAME_SIZE:
+        raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+    target = Path(output)
+    if os.path.lexists(target) and not replace:
+        raise PackError(f"{target} already exists; use -f to overwrite")
+    if target.is_dir():
+        raise PackError(f"{target} is a directory")
+    losses: list[str] = []
+
+    def warned(text: str) -> None:
+        losses.append(text)
+        warn(text)
+
+    codec = api.load_codec(level, model, threads).with_block_size(block_size)
+    codec = codec.with_workers(workers)
+    unfinished = target.with_name(target.name + partial.ENDING)
+    own = tuple(os.path.abspath(path) for path in (target, unfinished))
+    entries = find_entries(names, Selection(tuple(exclude), own), warned)
+    bars = progress or no_bars
+    size = sum(entry.size for entry in entries if entry.kind == Kind.FILE)
+    with bars("reading", size) as advance:
+        found = survey(entries, advance, warned)
+    for entry in found.entries:
+        added(os.fsdecode(entry.name))
+    settings = Settings(block_size, frame_size, dedup, metadata, coder_name(codec, level))
+    plan = make_plan(found, settings)
+    with open_partial(unfinished) as file:
+        run = Run(plan, codec, file, warned)
+        resumed = run.start(unfinished, note)
+        with closing(run.pieces), bars(target.name, plan.content_size) as advance:
+            advance(resumed)
+            run.write(advance)
+        columns = run.finish()
+        make_readable(unfinished)
+        os.fsync(file.fileno())
+        publish(str(unfinished), target, replace)
+        packed = file.tell()
+    sync_folder(target.parent)
+    files = int((columns.kinds == Kind.FILE).sum())
+    sizes = int(columns.sizes.sum()), plan.content_size, packed
+    return Summary(len(columns.names), files, *sizes, resumed, not losses)
+
+
+def coder_name(codec: Codec, level: int) -> str:
+    """What besides the plan decides bytes: the releases and the model."""
+    model = codec.model_id.hex() if codec.model_id else "none"
+    versions = f"{nncodec.__version__}, format {VERSION}, numeric {NUMERIC_VERSION}"
+    environment = codec.environment.hex() if codec.environment else "none"
+    return f"nncodec {versions}, level {level}, model {model}, environment {environment}"
+
+
+@contextmanager
+def no_bars(_name: str, _total: int) -> Iterator[Progress]:
+    yield no_progress
+
+
+@contextmanager
+def open_partial(path: Path) -> Iterator[BinaryIO]:
+    """The partial archive, for reading and writing, and for this process alone.
+
+    Raises PackError if it cannot be had.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise PackError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    with os.fdopen(handle, "r+b") as file:
+        partial.lock(file, str(path))
+        yield file
+
+
+class Run:
+    """The pieces of a plan, from files to a partial archive."""
+
+    def __init__(self, plan: Plan, codec: Codec, file: BinaryIO, warn: Warn) -> None:
+        self.plan, self.codec, self.file = plan, codec, file
+        self.pieces = Pieces(plan, warn)
+        self.done: Progressed
+
+    def start(self, path: Path, note: Warn) -> int:
+        """Go on with what is there, or begin; returns how much of the content is done."""
+        plan = self.plan
+        self.marks = partial.checkpoints(plan.ends, plan.whole, plan.frame_size)
+        done = partial.resume(self.file, plan.fingerprint, plan.ends, self.marks)
+        if done is not None:
+            note(
+                f"going on with {path}: {done.table.content} of {plan.content_size} bytes are done"
+            )
+        elif self.file.seek(0, os.SEEK_END):
+            note(f"{path} is of other files or options, or was just begun: begun anew")
+        self.done = done or partial.begin(self.file, plan.fingerprint)
+        return self.done.table.content
+
+    def write(self, progress: Progress) -> None:
+        """All pieces that are not done yet. At a checkpoint all is synced before more follows."""
+        first, last = self.done.pieces, len(self.plan.ends)
+        if first == last and last:
+            return
+        source = (self.pieces.read(number) for number in range(first, last))
+        pieces = source if last else iter([np.zeros(0, np.uint8)])  # of nothing: an empty frame
+        table, number = self.done.table, first
+        for data in self.codec.encode_pieces(pieces, progress, continues=first > 0):
+            self.file.write(data)
+            table.feed(data)
+            while number < last and table.content >= self.plan.ends[number] and table.between:
+                self.end_piece(number)
+                number += 1
+        if number != last:
+            raise PackError("the archive does not hold what was planned; this is a bug, report it")
+
+    def end_piece(self, number: int) -> None:
+        voids = self.pieces.finish(number)
+        if voids:
+            frame = partial.void_frame(voids)
+            self.file.write(frame)
+            self.done.table.at += len(frame)
+            self.done.voids += voids
+        if self.marks[number]:
+            partial.sync(self.file)
+
+    def finish(self) -> Columns:
+        """Write the index, without members that have void bytes; returns it."""
+        columns = without(self.plan.columns, self.done.voids)
+        self.done.table.into(columns)
+        self.file.write(index_frame(columns))
+        partial.sync(self.file)
+        return columns
+
+
+def without(columns: Columns, voids: list[Void]) -> Columns:
+    """An index without the members that have bytes in ``voids``."""
+    if not voids:
+        return columns
+    owners = np.repeat(np.arange(len(columns.names)), columns.extents.astype(np.int64))
+    ends = columns.begins + columns.sizes
+    hit = np.zeros(len(columns.begins), bool)
+    for begin, end in voids:
+        hit |= (columns.begins < np.uint64(end)) & (ends > np.uint64(begin))
+    keep = np.ones(len(columns.names), bool)
+    keep[owners[hit]] = False
+    kept = keep[owners]
+    names = Names.of(columns.names.raw(int(i)) for i in np.flatnonzero(keep))
+    columns.begins, columns.sizes = columns.begins[kept], columns.sizes[kept]
+    for name in ("kinds", "modes", "extents", "seconds", "nanoseconds", "uids", "gids"):
+        column = getattr(columns, name)
+        setattr(columns, name, column[keep] if len(column) else column)
+    columns.names = names
+    return columns
