@@ -106,14 +106,22 @@ class Cluster:
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     def close(self) -> None:
-        """Leave a cluster that was there, end our own. Repeatable."""
+        """Leave a cluster that was there, end our own. Repeatable.
+
+        The folder goes first, as a program that is interrupted may be given less time than Ray
+        takes; its processes end when this one does.
+        """
+        self.remove_folder()
         if self.connected:
             self.connected = False
             self.ray.shutdown()
             self.let_print(True)
+        self.remove_folder()  # if anything was still written
+        self.folder = None
+
+    def remove_folder(self) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
 
 
 def knock(address: str) -> None:
