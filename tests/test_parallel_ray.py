@@ -19,6 +19,7 @@ from helpers import CLI, TEXT, python_fails, run_python
 from test_delta import save, tensors
 from test_parallel import DATA
 from work_items import (
+    SeenGpus,
     dies,
     dies_once,
     fails_at_three,
@@ -49,6 +50,8 @@ def cluster() -> Iterator[Cluster]:
     """One for all tests, with room for workers of a command beside those of this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
+        init = Cluster.init
+        patch.setattr(Cluster, "init", lambda self, **options: init(self, num_gpus=1, **options))
         cluster = Cluster(4, STORE)
     folder = Path(str(cluster.folder))
     yield cluster
@@ -159,19 +162,16 @@ def test_workers_with_another_version_are_refused(
         check_software(Software(ours.nncodec, 99, "elsewhere"))
 
 
-def test_gpus_that_are_not_there_are_named(
+def test_gpus_are_given_to_workers_that_need_them(
     workers: RayWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class OnGpu:
-        gpus = 1
-
-        def __call__(self, item: int) -> int:
-            return item
-
-    monkeypatch.setattr("nncodec.parallel.ray.PLACED_TIMEOUT", 1.0)
-    with pytest.raises(WorkerError, match="no worker could be placed in 1 s: 0 of 0 GPUs"):
-        list(workers.map_ordered(OnGpu(), [1]))
-    workers.close()
+    """One that Ray takes for there: what a worker sees of it is in its environment."""
+    with RayWorkers(1) as placed:
+        assert list(placed.map_ordered(SeenGpus(1), [1, 2])) == ["0", "0"]
+        assert list(placed.map_ordered(SeenGpus(0), [1])) != ["0"]  # another kind of worker
+        monkeypatch.setattr("nncodec.parallel.ray.PLACED_TIMEOUT", 1.0)
+        with pytest.raises(WorkerError, match=r"no worker could be placed in 1 s: 1 of 1 GPUs"):
+            list(placed.map_ordered(SeenGpus(2), [1]))
 
 
 @pytest.mark.parametrize("options", [{"level": 1}, {"model": "tiny"}], ids=["level 1", "network"])

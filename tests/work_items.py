@@ -64,3 +64,13 @@ class Unpicklable(Exception):
 
 def fails_unpicklably(number: int) -> int:
     raise Unpicklable(number, number)
+
+
+class SeenGpus:
+    """A task for workers with ``gpus``, which says which ones it is given."""
+
+    def __init__(self, gpus: int) -> None:
+        self.gpus = gpus
+
+    def __call__(self, _item: int) -> str | None:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -8,6 +8,7 @@ clusters of this machine are never joined by chance.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -47,7 +48,8 @@ class Cluster:
         self.connected = False  # by us, so to be left by us
         if self.ray.is_initialized():
             return
-        if address := os.environ.get(ADDRESS):
+        address = os.environ.get(ADDRESS)
+        if address and address != "local":
             self.connect(address)
         else:
             count = count or usable_cores()
@@ -58,6 +60,7 @@ class Cluster:
             knock(address)
             self.init(address=address)
         except Exception as error:  # Ray has a dozen kinds: wrong versions, tokens, addresses
+            self.close()
             raise WorkerError(
                 f"cannot use the Ray cluster at {address}: {first_line(error)}; "
                 f"correct {ADDRESS}, or unset it for a cluster on this machine"
@@ -66,6 +69,7 @@ class Cluster:
     def start(self, count: int, store: int) -> None:
         long = os.name == "posix" and len(tempfile.gettempdir()) > MOST_OF_A_NAME
         self.folder = tempfile.mkdtemp(prefix="nncodec-ray-", dir="/tmp" if long else None)
+        atexit.register(self.close)  # if nobody else does
         options = {"_temp_dir": self.folder, "_node_ip_address": "127.0.0.1"}
         try:
             with environment(QUIET):
@@ -118,6 +122,7 @@ class Cluster:
             self.let_print(True)
         self.remove_folder()  # if anything was still written
         self.folder = None
+        atexit.unregister(self.close)
 
     def remove_folder(self) -> None:
         if self.folder is not None:
