@@ -1,8 +1,8 @@
 """What engines and workers cost and gain: wall seconds of whole commands, as a CSV.
 
 usage: python scripts/measure_engines.py --csv OUT.csv [--bytes 50M,100M] [--level 1]
-           [--block-size 1M] [--engines inline:1,process:1,process:2,ray:1,ray:2] [--runs 2]
-           FILE|FOLDER...
+           [--block-size 1M] [--directions compress,decompress]
+           [--engines inline:1,process:1,process:2,ray:1,ray:2] [--runs 2] FILE|FOLDER...
 
 The files are put one behind the other, and over again, to as many bytes as are asked for; repeats
 lie in other blocks, which do not know each other, so they cost what new data would. Every engine
@@ -30,7 +30,6 @@ from nncodec.environment import environment
 from nncodec.files import sha256
 
 BASE = "process"
-DIRECTIONS = ("compress", "decompress")
 
 
 @dataclass
@@ -59,6 +58,7 @@ def main() -> None:
     parser.add_argument("--bytes", default="50M,100M")
     parser.add_argument("--level", type=int, default=1)
     parser.add_argument("--block-size", default="1M")
+    parser.add_argument("--directions", default="compress,decompress")
     parser.add_argument("--engines", default="inline:1,process:1,process:2,ray:1,ray:2")
     parser.add_argument("--runs", type=int, default=2)
     options = parser.parse_args()
@@ -71,7 +71,7 @@ def main() -> None:
             size = parse_size(text, "--bytes") or 0
             source = Path(folder, "source")
             fill(source, options.files, size)
-            rows += measure(source, engines, options.level, options.block_size, options.runs)
+            rows += measure(source, engines, options)
             write(options.csv, rows)
 
 
@@ -88,9 +88,8 @@ def fill(target: Path, sources: Iterable[Path], size: int) -> None:
                     return
 
 
-def measure(
-    source: Path, engines: list[tuple[str, int]], level: int, block_size: str, runs: int
-) -> list[Row]:
+def measure(source: Path, engines: list[tuple[str, int]], options: argparse.Namespace) -> list[Row]:
+    level, block_size = options.level, options.block_size
     size, archive = source.stat().st_size, source.with_suffix(".nnc")
     run("compress", engines[0], source, archive, level, block_size)
     known = {"compress": sha256(archive), "decompress": sha256(source)}
@@ -98,10 +97,10 @@ def measure(
         (direction, *engine): Row(
             direction, *engine, size, archive.stat().st_size, level, block_size
         )
-        for direction in DIRECTIONS
+        for direction in options.directions.split(",")
         for engine in engines
     }
-    for _ in range(runs):
+    for _ in range(options.runs):
         for (direction, *_), row in rows.items():
             target = source.with_suffix(".out")
             row.others = max(row.others, busy())
