@@ -33,9 +33,10 @@ from work_items import (
 import nncodec
 from nncodec.errors import CorruptDataError, MissingPackageError, WorkerError
 from nncodec.parallel import open_workers
+from nncodec.parallel.actor import Software, check_software
 from nncodec.parallel.base import AHEAD
 from nncodec.parallel.cluster import Cluster, first_line, knock
-from nncodec.parallel.ray import RayWorkers, Software, check_software, reason
+from nncodec.parallel.ray import RayWorkers, reason
 
 ray = pytest.importorskip("ray", reason="needs the extra ray", exc_type=ImportError)
 STORE = 100 << 20
@@ -156,7 +157,8 @@ def test_workers_with_another_version_are_refused(
     monkeypatch.setattr(nncodec, "__version__", "0.0.0")
     with pytest.raises(WorkerError, match=r"has nncodec 0\.1.*this machine nncodec 0\.0\.0"):
         list(workers.map_ordered(unevenly, [1]))
-    workers.close()
+    monkeypatch.undo()
+    assert list(workers.map_ordered(unevenly, [1])) == [1]
     ours = Software.here()
     with pytest.raises(WorkerError, match=r"numeric version 99\).*install the same"):
         check_software(Software(ours.nncodec, 99, "elsewhere"))

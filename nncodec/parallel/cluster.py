@@ -101,9 +101,15 @@ class Cluster:
 
         It has no public switch for that; this is the one that its debugger uses.
         """
-        module: Any = importlib.import_module("ray._private.worker")
-        if hasattr(module, "_worker_logs_enabled"):
-            module._worker_logs_enabled = wanted
+        if hasattr(internals(), "_worker_logs_enabled"):
+            internals()._worker_logs_enabled = wanted
+
+    def end_autoscaler(self) -> None:
+        """Of one machine there is nothing to scale, and Ray would wait a second for it to end."""
+        node: Any = getattr(internals(), "_global_node", None)
+        if self.folder is not None and hasattr(node, "kill_monitor"):
+            with contextlib.suppress(Exception):  # whatever it is, it ends with the others
+                node.kill_monitor(check_alive=False)
 
     def cores(self) -> int:
         """Of all nodes."""
@@ -118,6 +124,7 @@ class Cluster:
         self.remove_folder()
         if self.connected:
             self.connected = False
+            self.end_autoscaler()
             self.ray.shutdown()
             self.let_print(True)
         self.remove_folder()  # if anything was still written
@@ -127,6 +134,10 @@ class Cluster:
     def remove_folder(self) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def internals() -> Any:
+    return importlib.import_module("ray._private.worker")
 
 
 def knock(address: str) -> None:
