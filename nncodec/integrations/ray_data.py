@@ -56,7 +56,7 @@ class Column:
         values = batch[self.column]
         if hasattr(values, "to_pylist"):  # pyarrow
             values = values.to_pylist()
-        changed = [None if value is None else change(value) for value in values]
+        changed = [None if is_null(value) else change(value) for value in values]
         if hasattr(batch, "set_column"):
             column = need("pyarrow", "ray").array(changed)
             if into in names:
@@ -67,6 +67,15 @@ class Column:
         array = np.empty(len(changed), dtype=object)
         array[:] = changed
         return {**batch, into: array}
+
+
+def is_null(value: Any) -> bool:
+    """None, or pandas' NaN and NA. Raises NNCodecError for what is neither bytes nor a text."""
+    if isinstance(value, str | bytes | bytearray | memoryview):
+        return False
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return True
+    raise NNCodecError(f"a column of texts or bytes is needed, not of {type(value).__name__}")
 
 
 class CompressColumn:

@@ -8,6 +8,7 @@ clusters of this machine are never joined by chance.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -29,6 +30,7 @@ ADDRESS = "RAY_ADDRESS"
 CONNECT_TIMEOUT = 10.0  # seconds until an address that nobody answers at counts as wrong
 STORE_BYTES = 256 << 20  # of the object store, at least
 ITEM_BYTES = 128 << 20  # a frame of 64 MiB and what it is coded to, if that is no smaller
+MOST_OF_A_NAME = 20  # characters: sockets lie in the folder, and their names are bounded
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # unless the user set them
 
 
@@ -46,7 +48,8 @@ class Cluster:
         self.connected = False  # by us, so to be left by us
         if self.ray.is_initialized():
             return
-        if address := os.environ.get(ADDRESS):
+        address = os.environ.get(ADDRESS)
+        if address and address != "local":
             self.connect(address)
         else:
             count = count or usable_cores()
@@ -57,13 +60,16 @@ class Cluster:
             knock(address)
             self.init(address=address)
         except Exception as error:  # Ray has a dozen kinds: wrong versions, tokens, addresses
+            self.close()
             raise WorkerError(
                 f"cannot use the Ray cluster at {address}: {first_line(error)}; "
                 f"correct {ADDRESS}, or unset it for a cluster on this machine"
             ) from error
 
     def start(self, count: int, store: int) -> None:
-        self.folder = tempfile.mkdtemp(prefix="nncodec-ray-")  # short: sockets lie in it
+        long = os.name == "posix" and len(tempfile.gettempdir()) > MOST_OF_A_NAME
+        self.folder = tempfile.mkdtemp(prefix="nncodec-ray-", dir="/tmp" if long else None)
+        atexit.register(self.close)  # if nobody else does
         options = {"_temp_dir": self.folder, "_node_ip_address": "127.0.0.1"}
         try:
             with environment(QUIET):
@@ -95,23 +101,43 @@ class Cluster:
 
         It has no public switch for that; this is the one that its debugger uses.
         """
-        module: Any = importlib.import_module("ray._private.worker")
-        if hasattr(module, "_worker_logs_enabled"):
-            module._worker_logs_enabled = wanted
+        if hasattr(internals(), "_worker_logs_enabled"):
+            internals()._worker_logs_enabled = wanted
+
+    def end_autoscaler(self) -> None:
+        """Of one machine there is nothing to scale, and Ray would wait a second for it to end."""
+        node: Any = getattr(internals(), "_global_node", None)
+        if self.folder is not None and hasattr(node, "kill_monitor"):
+            with contextlib.suppress(Exception):  # whatever it is, it ends with the others
+                node.kill_monitor(check_alive=False)
 
     def cores(self) -> int:
         """Of all nodes."""
         return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
 
     def close(self) -> None:
-        """Leave a cluster that was there, end our own. Repeatable."""
+        """Leave a cluster that was there, end our own. Repeatable.
+
+        The folder goes first, as a program that is interrupted may be given less time than Ray
+        takes; its processes end when this one does.
+        """
+        self.remove_folder()
         if self.connected:
             self.connected = False
+            self.end_autoscaler()
             self.ray.shutdown()
             self.let_print(True)
+        self.remove_folder()  # if anything was still written
+        self.folder = None
+        atexit.unregister(self.close)
+
+    def remove_folder(self) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+
+
+def internals() -> Any:
+    return importlib.import_module("ray._private.worker")
 
 
 def knock(address: str) -> None:

@@ -14,18 +14,16 @@ are pickled: those of this package name what they need instead of holding it.
 
 from __future__ import annotations
 
-import pickle
-import platform
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nncodec.engine.native import usable_cores
 from nncodec.errors import WorkerError
 from nncodec.extras import find
-from nncodec.numerics import NUMERIC_VERSION
+from nncodec.parallel.actor import REMEDY, Actor, Outcome, Software, check_software
 from nncodec.parallel.base import AHEAD, Failure, Workers, caught
 from nncodec.parallel.cluster import Cluster, first_line
 
@@ -35,65 +33,6 @@ R = TypeVar("R")
 LOSSES = 3  # workers that one item may lose, or that may be lost before they begin
 PLACED_TIMEOUT = 600.0  # seconds for a first worker to be placed: clusters grow within minutes
 STARVED = "killed because its node was out of memory"
-REMEDY = "take fewer workers, smaller blocks or a lower level"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an item: a value, or the error of its task."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True)
-class Software:
-    """What has to be the same everywhere, for the same bytes."""
-
-    nncodec: str
-    numeric_version: int
-    where: str = field(compare=False, default="")
-
-    @classmethod
-    def here(cls) -> Software:
-        from nncodec import __version__
-
-        return cls(__version__, NUMERIC_VERSION, platform.node())
-
-    def __str__(self) -> str:
-        return f"nncodec {self.nncodec} (numeric version {self.numeric_version})"
-
-
-class Actor:
-    """What runs in a worker's process: one task at a time, unpickled once."""
-
-    def __init__(self) -> None:
-        self.task: tuple[int, Callable[[Any], Any]] | None = None
-
-    def software(self) -> Software:
-        return Software.here()
-
-    def run(self, key: int, boxed_task: list[Any], item: Any) -> Outcome:
-        """``boxed_task`` holds a reference, which Ray would resolve for every item otherwise."""
-        import ray
-
-        try:
-            if self.task is None or self.task[0] != key:
-                self.task = key, ray.get(boxed_task[0])
-            return Outcome(self.task[1](item))
-        except MemoryError:
-            return Outcome(error=WorkerError(f"a worker ran out of memory: {REMEDY}"))
-        except Exception as error:
-            return Outcome(error=portable(error))
-
-
-def portable(error: Exception) -> Exception:
-    """The error, or if it cannot be pickled one that says the same."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return WorkerError(f"{type(error).__name__} in a worker: {first_line(error)}")
-    return error
 
 
 @dataclass
@@ -255,12 +194,15 @@ class Run:
         try:
             said = self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:  # before the task itself: its arguments
+            self.owner.dismiss(worker)
             raise WorkerError(f"a worker cannot run tasks: {first_line(error.cause)}") from error
         except self.ray.exceptions.RayError as error:
             self.lose(worker, error)
             return
         if worker.job is None:
-            check_software(said)
+            if said != Software.here():
+                self.owner.dismiss(worker)
+                check_software(said)
             worker.ready, self.owner.failed_starts = True, 0
         else:
             worker.job.outcome, worker.job.item, worker.job = said, None, None
@@ -284,15 +226,6 @@ class Run:
         lost = WorkerError(f"{job.losses} workers were lost to one item; the last was {why}")
         lost.__cause__ = error
         job.outcome, job.item = Outcome(error=lost), None
-
-
-def check_software(theirs: Software) -> None:
-    """Raises WorkerError unless a worker has what this process has."""
-    ours = Software.here()
-    if theirs != ours:
-        raise WorkerError(
-            f"{theirs.where} has {theirs}, this machine {ours}: install the same on every node"
-        )
 
 
 def reason(error: BaseException) -> str:
