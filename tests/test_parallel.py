@@ -24,6 +24,7 @@ from nncodec.errors import CorruptDataError, NNCodecError, WorkerError
 from nncodec.parallel import ENGINES, Inline, ThreadWorkers, Workers, open_workers
 from nncodec.parallel.base import AHEAD
 from nncodec.recipes import Recipe
+from nncodec.tasks import Encode
 
 LOCAL = ("inline", "thread", "process")
 NOISE = np.random.default_rng(1).bytes(9000)
@@ -227,3 +228,9 @@ def test_command_line(tmp_path: Path) -> None:
     assert refused.rc == 2
     assert "--engine spark: choose one of auto, inline" in refused.err.replace("\n", " ")
     assert cli("compress", "--engine", "inline", "--workers", "2", text).rc == 2
+
+
+def test_a_worker_is_told_of_the_gpu_that_it_needs() -> None:
+    recipe = Recipe(int, ("7",), gpus=1)
+    assert (Encode(recipe).gpus, Encode(nncodec.api.load_codec(1)).gpus) == (1, 0)  # type: ignore[arg-type]
+    assert nncodec.api.load_codec(1).recipe.gpus == 0  # type: ignore[union-attr]

@@ -108,11 +108,13 @@ def wait_and_end(heard: int) -> None:
     while (number := os.read(heard, 1)[0]) not in numbers:
         pass  # such as of a child that ended
     time.sleep(GRACE)
-    from nncodec.files import remove_temporary, temporaries
+    from nncodec.files import remove_temporary, temporaries, unfinished
 
     for name in list(temporaries):
         with contextlib.suppress(OSError):
             remove_temporary(name)
+    for call_off in list(unfinished):
+        call_off()  # of an upload: waits for it, but not for long
     os._exit(128 + number)
 
 
