@@ -219,6 +219,35 @@ def test_archives_one_behind_the_other(tree: Path) -> None:
     assert nncodec.decompress(Path("two.nnc").read_bytes()).startswith(b"before")
 
 
+def test_an_archive_behind_a_url(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request for the tail, one for the frame, which are no more than that."""
+    import fsspec
+
+    from nncodec.remote.source import RemoteSource
+
+    (tree / "noise").write_bytes(np.random.default_rng(1).bytes(300_000))
+    pack.pack(["tree"], "c.nnc")
+    fsspec.filesystem("memory").pipe("/packed/c.nnc", Path("c.nnc").read_bytes())
+    asked: list[int] = []
+    fetch = RemoteSource.fetch
+
+    def counted(source: RemoteSource, begin: int, end: int) -> bytes:
+        asked.append(end - begin)
+        return fetch(source, begin, end)
+
+    monkeypatch.setattr(RemoteSource, "fetch", counted)
+    url = "memory://packed/c.nnc"
+    assert cli("cat", url, "tree/lines.py").out == (tree / "lines.py").read_bytes()
+    assert len(asked) == 2
+    assert sum(asked) < 80_000 < Path("c.nnc").stat().st_size // 3
+    assert cli("ls", url).out == cli("ls", "c.nnc").out
+    assert cli("unpack", url, "-C", "out").rc == 0
+    assert snapshot(Path("out/tree")) == snapshot(tree)
+    refused = cli("pack", "tree", "-o", "memory://packed/d.nnc")
+    assert refused.rc == 1
+    assert "pack writes a file of this machine" in refused.err
+
+
 def test_many_threads_read_one_archive(tree: Path) -> None:
     pack.pack([str(SOURCES)], "c.nnc", block_size=1 << 12)
     wrong: list[str] = []

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 KEPT = 1 << 25  # bytes of decoded blocks that are kept; one block at least
 FRAMES_KEPT = 64  # headers
+AT_ONCE = 1 << 17  # bytes of a frame that are read as a whole: one request where that takes long
+PAYLOADS_KEPT = 4  # of those
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,14 @@ class ReadAt:
     def __init__(self, source: BinaryIO) -> None:
         self.source, self._lock = source, threading.Lock()
         self._handle: int | None = None
+        self._fetch = getattr(source, "fetch", None)  # of what lies behind a URL
         if hasattr(os, "pread") and isinstance(source, (io.FileIO, io.BufferedReader)):
             self._handle = source.fileno()
 
     def read(self, at: int, size: int) -> bytes:
         """Raises TruncatedError if they are not there."""
+        if self._fetch is not None and at + size <= self.source.size:  # type: ignore[attr-defined]
+            return bytes(self._fetch(at, at + size))
         pieces, left = [], size
         while left:
             if self._handle is not None:
@@ -147,7 +152,7 @@ class Members(Sequence[Member]):
 
 
 class PackedArchive:
-    """The archive ``source``, a path or a binary file that can be seeked, which stays the caller's.
+    """The archive ``source``: a path, a URL, or a binary file that can be seeked and stays open.
 
     ``names`` and ``members`` are sequences; ``read`` and ``open`` take a name. Safe to use from
     several threads at once; a path can also be sent to other processes (pickle). ``model`` and
@@ -186,6 +191,7 @@ class PackedArchive:
         self._lock = threading.Lock()  # of what follows
         self._blocks: Recent[bytes] = Recent()
         self._frames: OrderedDict[int, Frame] = OrderedDict()
+        self._payloads: OrderedDict[int, bytes] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
         source, model, threads, limits = self._arguments
@@ -349,11 +355,10 @@ class PackedArchive:
         decoder.limits.check_memory(row)
         decoder.enter(frame.model_id, frame.base_id, frame.environment)
         decoder.check(row)
-        at = frame.header_size + sum(b.payload_size for b in frame.blocks[:block])
         coded = row.kind in WITH_MODEL
         return CodedBlock(
             row,
-            self._read(number, at, row.payload_size),
+            self._payload(number, frame, block),
             frame.model_id if coded else None,
             frame.environment if coded else None,
             coder=decoder.coder if shares and coded else None,
@@ -362,12 +367,29 @@ class PackedArchive:
     def _frame(self, number: int) -> Frame:
         with self._lock:
             frame = self._frames.get(number)
-        if frame is None:
-            frame = self._parse(number, self._read(number, 0, self._header_size(number)))
+        if frame is not None:
+            return frame
+        header, whole = (
+            int(sizes[number]) for sizes in (self._columns.header_sizes, self._columns.frame_sizes)
+        )
+        data = self._read(number, 0, whole if whole <= AT_ONCE else header)
+        frame = self._parse(number, data[:header])
+        if whole <= AT_ONCE:
+            with self._lock:
+                self._payloads[number] = data[header:]
+                while len(self._payloads) > PAYLOADS_KEPT:
+                    self._payloads.popitem(last=False)
         return frame
 
-    def _header_size(self, number: int) -> int:
-        return int(self._columns.header_sizes[number])
+    def _payload(self, number: int, frame: Frame, block: int) -> bytes:
+        """Of a block; a small frame was read as a whole with its header, for its first block."""
+        at = sum(b.payload_size for b in frame.blocks[:block])
+        size = frame.blocks[block].payload_size
+        with self._lock:
+            whole = self._payloads.pop(number, None)
+        if whole is not None:
+            return whole[at : at + size]
+        return self._read(number, frame.header_size + at, size)
 
     def _read(self, number: int, at: int, size: int) -> bytes:
         """Bytes of a frame, counted from its begin."""

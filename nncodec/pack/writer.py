@@ -34,6 +34,7 @@ from nncodec.pack.source import Pieces, Void
 from nncodec.pack.survey import survey
 from nncodec.pack.tree import Kind, Selection, Warn, find_entries
 from nncodec.parallel import Workers
+from nncodec.remote.names import is_remote
 
 LEVEL = 1  # packed archives' default: a member is there at once
 BLOCK_SIZE = 1 << 17  # bytes: a block of it is decoded in some 0.15 s at level 1
@@ -90,6 +91,8 @@ def pack(
     check_block_size(block_size)
     if frame_size < LEAST_FRAME_SIZE:
         raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+    if is_remote(os.fspath(output)):
+        raise PackError("pack writes a file of this machine, to go on with after a kill: copy it")
     target = Path(output)
     if os.path.lexists(target) and not replace:
         raise PackError(f"{target} already exists; use -f to overwrite")
