@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from test_cli import cli
 from nncodec import pack
 from nncodec.errors import CorruptDataError
 from nncodec.pack import indexfile, writer
+from nncodec.pack.index import index_frame
 from nncodec.pack.links import leads_out
 from nncodec.pack.names import Names
 from nncodec.pack.tree import Entry, Kind
@@ -142,6 +144,19 @@ def test_damage_leaves_no_half_file(place: Path, monkeypatch: pytest.MonkeyPatch
     assert result.errors[0].startswith("nncodec: a: a block is damaged")
     assert os.listdir(place / "out") == ["c"]
     assert (place / "out" / "c").read_bytes() == b"c" * 50_000
+
+
+def test_a_time_beyond_all_calendars(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forged(monkeypatch, {"a": ("FILE", b"a"), "b": ("FILE", b"b")}, place / "c.nnc")
+    columns, _ = indexfile.read_index(io.BytesIO((place / "c.nnc").read_bytes()))
+    size = len(index_frame(columns))
+    columns.seconds[0] = (1 << 63) - 1
+    archive = (place / "c.nnc").read_bytes()[:-size] + index_frame(columns)
+    (place / "c.nnc").write_bytes(archive)
+    result = cli("unpack", "c.nnc", "-C", "out")
+    assert result.errors in ([], ["nncodec: a: has a time that this system does not know"])
+    assert (place / "out" / "b").read_bytes() == b"b"
+    assert cli("ls", "-l", "c.nnc").out.splitlines()[0].endswith(b" @9223372036854775807 a")
 
 
 def test_limits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,19 @@ def test_another_plan_is_begun_anew(tree: Path, monkeypatch: pytest.MonkeyPatch)
         assert archive.read("tree/app.py") == b"now something else"
 
 
+def test_killed_between_two_names(tree: Path) -> None:
+    """The archive is complete, and has its name already: it must not be written to."""
+    pack.pack(["tree"], "c.nnc", **SMALL)
+    before = Path("c.nnc").read_bytes()
+    os.link("c.nnc", "c.nnc.partial")
+    (tree / "app.py").unlink()
+    with Path("c.nnc").open("rb") as kept:
+        pack.pack(["tree"], "c.nnc", **SMALL, replace=True)
+        assert kept.read() == before
+    assert Path("c.nnc").read_bytes() != before
+    assert not Path("c.nnc.partial").exists()
+
+
 def test_two_at_once(tree: Path) -> None:
     with (
         writer.open_partial(Path("c.nnc.partial")),

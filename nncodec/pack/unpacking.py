@@ -230,7 +230,7 @@ class Unpacker:
         if self.options.owners:
             self.set_owner(member, str(path))
         if member.mtime_ns is not None and os.utime in os.supports_follow_symlinks:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OverflowError):
                 os.utime(path, ns=(member.mtime_ns, member.mtime_ns), follow_symlinks=False)
 
     def set_attributes(self, member: Member, path: str) -> None:
@@ -239,7 +239,10 @@ class Unpacker:
             self.set_owner(member, path)
         os.chmod(path, member.mode if self.options.owners else member.mode & PERMISSIONS)
         if member.mtime_ns is not None:
-            os.utime(path, ns=(member.mtime_ns, member.mtime_ns))
+            try:
+                os.utime(path, ns=(member.mtime_ns, member.mtime_ns))
+            except OverflowError:
+                raise PackError("has a time that this system does not know") from None
 
     def set_owner(self, member: Member, path: str) -> None:
         """By name, where the name is known here, else by number; links themselves."""
