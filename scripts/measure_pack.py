@@ -125,6 +125,7 @@ def measure_members(
             raise SystemExit(f"{path} differs")
         starts.append(start)
         times.append((seconds - start, cpu - start_cpu))
+    yield "load while members were read", os.getloadavg()[0], "processes"
     yield "start-up, median", statistics.median(starts), "seconds"
     walls, cpus = zip(*times, strict=True)
     yield "cat beyond start-up, median", statistics.median(walls), "seconds"
