@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -13,13 +14,17 @@ from test_cli import cli
 from nncodec import pack
 from nncodec.errors import CorruptDataError
 from nncodec.pack import indexfile, writer
+from nncodec.pack.index import index_frame
 from nncodec.pack.links import leads_out
 from nncodec.pack.names import Names
 from nncodec.pack.tree import Entry, Kind
 
 
 def forged(
-    monkeypatch: pytest.MonkeyPatch, members: dict[str, tuple[str, bytes]], target: Path
+    monkeypatch: pytest.MonkeyPatch,
+    members: dict[str, tuple[str, bytes]],
+    target: Path,
+    block_size: int = 1 << 17,
 ) -> None:
     """An archive with any members: name -> (file, link or directory; contents or target)."""
     sources = target.parent / "sources"
@@ -36,7 +41,7 @@ def forged(
         entries.append(entry)
     with monkeypatch.context() as patch:
         patch.setattr(writer, "find_entries", lambda *_: entries)
-        pack.pack([], target, replace=True)
+        pack.pack([], target, replace=True, block_size=block_size)
 
 
 @pytest.fixture
@@ -128,15 +133,30 @@ def test_members_in_each_others_way(place: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_damage_leaves_no_half_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = os.urandom(30_000)
-    forged(monkeypatch, {"a": ("FILE", noise), "b": ("FILE", b"b" * 100)}, place / "c.nnc")
+    members = {"a": ("FILE", noise), "c": ("FILE", b"c" * 50_000)}
+    forged(monkeypatch, members, place / "c.nnc", block_size=1 << 15)
     archive = bytearray((place / "c.nnc").read_bytes())
     archive[15_000] ^= 1
     (place / "c.nnc").write_bytes(archive)
     result = cli("unpack", "c.nnc", "-C", "out")
     assert result.rc == 1
     assert len(result.errors) == 1
-    assert result.errors[0].startswith("nncodec: c.nnc: a block is damaged")
-    assert os.listdir(place / "out") == []
+    assert result.errors[0].startswith("nncodec: a: a block is damaged")
+    assert os.listdir(place / "out") == ["c"]
+    assert (place / "out" / "c").read_bytes() == b"c" * 50_000
+
+
+def test_a_time_beyond_all_calendars(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forged(monkeypatch, {"a": ("FILE", b"a"), "b": ("FILE", b"b")}, place / "c.nnc")
+    columns, _ = indexfile.read_index(io.BytesIO((place / "c.nnc").read_bytes()))
+    size = len(index_frame(columns))
+    columns.seconds[0] = (1 << 63) - 1
+    archive = (place / "c.nnc").read_bytes()[:-size] + index_frame(columns)
+    (place / "c.nnc").write_bytes(archive)
+    result = cli("unpack", "c.nnc", "-C", "out")
+    assert result.errors in ([], ["nncodec: a: has a time that this system does not know"])
+    assert (place / "out" / "b").read_bytes() == b"b"
+    assert cli("ls", "-l", "c.nnc").out.splitlines()[0].endswith(b" @9223372036854775807 a")
 
 
 def test_limits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

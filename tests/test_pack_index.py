@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import lzma
 from dataclasses import fields, replace
@@ -314,3 +315,85 @@ def test_indexes_are_small(tmp_path: Path) -> None:
     frame = index_frame(columns)
     assert same(parse_frame(frame), columns)
     assert len(frame) < 3 * count
+
+
+# What the first release wrote of a.txt; b.txt, the same, mode 750; none, empty; link, to a.txt.
+FIRST = base64.b64decode("""
+iU5OUwIgFDaJLKvwhlKWrLiVPDnRVEMu+RaaIHRJsmQm1cMk9H6JTk5DAQASEgASo6p0zniFVsi0HLq3aGVsbG8g
+aGVsbG8gaGVsbG8KiU5OUwGSAUMBAAAAAAAA4AFCAGIDAACAQItzsHJ/O+MVq9EAioDKAyTCGpD0v6wpcoBotenj
+plKRJNW7/1duoK/3rh6A00WiMrrIeEANZrUR+BCVB28koHVUghlhG5giBlLt3UC+rr/lBP1TKDBG0yR/PVmSj9PO
+AJkAAAAAAAAA46M+xGn/3RIBAAEAAAAAAIlOTlANChoK
+""")
+
+
+def test_what_the_first_release_wrote() -> None:
+    archive = pack.PackedArchive(io.BytesIO(FIRST))
+    assert list(archive.names) == ["t", "t/a.txt", "t/b.txt", "t/link", "t/none"]
+    assert [archive.read(f"t/{n}") for n in ("a.txt", "b.txt", "none")] == [HELLO, HELLO, b""]
+    assert {member.mtime_ns for member in archive.members} == {981173106_000000007}
+    assert [member.mode for member in archive.members[1:3]] == [0o644, 0o750]
+    assert archive.member("t/link").target == "a.txt"
+    assert archive.member("t").user == "root"
+
+
+HELLO = b"hello hello hello\n"
+
+
+def column(raw: bytes, at: int, width: int, rows: int) -> tuple[list[int], int]:
+    """A column by the document, and where the next one begins."""
+    planes = [raw[at + rows * i : at + rows * (i + 1)] for i in range(width)]
+    numbers = [sum(planes[i][row] << 8 * i for i in range(width)) for row in range(rows)]
+    return numbers, at + width * rows
+
+
+def stepped(written: list[int], steps: list[int]) -> list[int]:
+    numbers: list[int] = []
+    for row, difference in enumerate(written):
+        before = numbers[row - 1] + steps[row - 1] if row else 0
+        numbers.append((before + difference) % 2**64)
+    return numbers
+
+
+def test_the_document_is_enough_to_read_by() -> None:
+    """docs/FORMAT-pack.md, step by step, with nothing of the reader's."""
+    trailer = FIRST[-32:]
+    assert trailer[-8:] == bytes.fromhex("89 4E 4E 50 0D 0A 1A 0A")
+    size = int.from_bytes(trailer[:8], "little")
+    frame = FIRST[-size:]
+    assert xxh64(frame[:-24] + bytes(8) + frame[-16:]) == int.from_bytes(trailer[8:16], "little")
+    assert (trailer[16:18], trailer[18], trailer[19:24]) == (b"\1\0", 1, bytes(5))
+    assert frame[:5] == bytes.fromhex("89 4E 4E 53 01")
+    assert (frame[5] & 0x7F) + (frame[6] << 7) == size - 7
+    lzma2 = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 24, "lc": 3, "lp": 0, "pb": 0}]
+    raw = lzma.decompress(frame[15:-32], lzma.FORMAT_RAW, filters=lzma2)
+    assert len(raw) == int.from_bytes(frame[7:15], "little")
+    counts = [int.from_bytes(raw[8 * i : 8 * i + 8], "little") for i in range(9)]
+    flags, before, members, extents, frames, *sizes = counts
+    assert (flags, before, members, extents, frames) == (1, len(FIRST) - size, 5, 2, 1)
+    at, texts = 72, []
+    for length in sizes:
+        texts.append(raw[at : at + length])
+        at += length
+    assert texts == [
+        b"t\0t/a.txt\0t/b.txt\0t/link\0t/none\0",
+        b"a.txt\0",
+        b"0\0root\0",
+        b"0\0root\0",
+    ]
+    columns = []
+    for width, rows in ((1, 5), (4, 5), (2, 5), (8, 5), (4, 5), (4, 5), (4, 5), (8, 2), (8, 2)):
+        found, at = column(raw, at, width, rows)
+        columns.append(found)
+    kinds, of, modes, seconds, nanoseconds, uids, gids, begins, lengths = columns
+    assert (kinds, of) == ([1, 0, 0, 2, 0], [0, 1, 1, 0, 0])
+    assert modes == [0o755, 0o644, 0o750, 0o777, 0o644]
+    assert stepped(seconds, [0] * 5) == [981173106] * 5
+    assert (nanoseconds, uids, gids) == ([7] * 5, [0] * 5, [0] * 5)
+    assert (stepped(begins, lengths), lengths) == ([0, 0], [18, 18])
+    places = []
+    for _ in range(4):
+        found, at = column(raw, at, 8, 1)
+        places += found
+    assert at == len(raw)
+    assert places == [38, 40, 22, 18]
+    assert FIRST[38 + 22 : 38 + 40] == HELLO

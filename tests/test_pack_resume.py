@@ -32,7 +32,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     top = tmp_path / "tree"
     top.mkdir()
     rng = np.random.default_rng(3)
-    for path in (SOURCES / name for name in ("app.py", "bench.py", "sizes.py")):
+    for path in (SOURCES / name for name in ("app.py", "lines.py")):
         (top / path.name).write_bytes(path.read_bytes())
     for number in range(20):  # of noise: soon coded
         (top / f"{number}.bin").write_bytes(rng.bytes(3_000 + 100 * number))
@@ -93,7 +93,7 @@ def pack_until_full(patch: pytest.MonkeyPatch, pieces: int) -> None:
         pack.pack(["tree"], "c.nnc", **SMALL)
 
 
-@pytest.mark.parametrize("pieces", [1, 8, 12, 20])
+@pytest.mark.parametrize("pieces", [1, 8, 20])
 def test_wherever_it_ends_the_bytes_are_the_same(
     tree: Path, monkeypatch: pytest.MonkeyPatch, pieces: int
 ) -> None:
@@ -107,7 +107,7 @@ def test_wherever_it_ends_the_bytes_are_the_same(
     assert (summary.resumed > 0) == (pieces > 4), (summary, notes)
 
 
-@pytest.mark.parametrize("size", [0, 3, 60, 5_000, 60_000, 150_000])
+@pytest.mark.parametrize("size", [3, 60, 5_000, 60_000])
 def test_a_partial_archive_cut_anywhere(tree: Path, size: int) -> None:
     pack.pack(["tree"], "whole.nnc", **SMALL)
     whole = Path("whole.nnc").read_bytes()
@@ -128,6 +128,19 @@ def test_another_plan_is_begun_anew(tree: Path, monkeypatch: pytest.MonkeyPatch)
     assert notes[0].startswith("c.nnc.partial is of other files or options")
     with pack.PackedArchive("c.nnc") as archive:
         assert archive.read("tree/app.py") == b"now something else"
+
+
+def test_killed_between_two_names(tree: Path) -> None:
+    """The archive is complete, and has its name already: it must not be written to."""
+    pack.pack(["tree"], "c.nnc", **SMALL)
+    before = Path("c.nnc").read_bytes()
+    os.link("c.nnc", "c.nnc.partial")
+    (tree / "app.py").unlink()
+    with Path("c.nnc").open("rb") as kept:
+        pack.pack(["tree"], "c.nnc", **SMALL, replace=True)
+        assert kept.read() == before
+    assert Path("c.nnc").read_bytes() != before
+    assert not Path("c.nnc.partial").exists()
 
 
 def test_two_at_once(tree: Path) -> None:
