@@ -3,11 +3,12 @@
 usage: python scripts/measure_rates.py CORPORA [--quick] [--csv docs/results/rates.csv]
 
 CORPORA is the folder of the unpacked test files. From the middle of one file of each kind comes a
-sample of 192 KiB, an archive of its own by every level and by other compressors; then text in
-blocks of several sizes, as small ones use fewer lanes and know less; then two processes at once,
-which share memory and caches. Every round trip is compared. Each cell is a process of its own,
-which is bound to a core and says what coding alone took; peak memory is that of the process.
-Fast cells are the median of three runs, slow ones (below 200 kB/s) a single run.
+sample of 96 KiB, an archive of its own by every level and by other compressors; then 1 MiB of text
+by all of them, as levels differ in how they cut large blocks; text in blocks of other sizes; and
+two processes at once, which share memory and caches. Every round trip is compared. Each cell is a
+process of its own, which is bound to a core and says what coding alone took; peak memory is that
+of the process.
+Cells below 200 kB/s are run once, others are medians of three runs, or more if those are short.
 
 Rows of graphics cards say that nothing was measured: the exact engine runs on CPUs alone.
 """
@@ -42,27 +43,26 @@ KINDS = {
     "database": "silesia/osdb",
 }
 TEXT = ("enwik/enwik8.head4M", "enwik/enwiki-later-p10-shortened.xml", "silesia/dickens")
-SAMPLE = 192 << 10
+SAMPLE = 96 << 10
+LONG = 1 << 20  # bytes of text
 LEVELS = range(1, 10)
 # Codec, bytes of text, block size.
 BLOCKS = (
     ("nncodec:1", 1 << 20, 1 << 17),
-    ("nncodec:1", 1 << 20, 1 << 20),
     ("nncodec:1", 1 << 24, 1 << 24),
     ("nncodec:6", 1 << 18, 1 << 17),
-    ("nncodec:6", 1 << 20, 1 << 20),
-    ("nncodec:6", 1 << 22, 1 << 22),
     ("xz:9e", 1 << 24, 1 << 24),
     ("zstd:19", 1 << 24, 1 << 24),
 )
 PEERS = ("xz:9e", "zstd:19", "zstd:3")
 FAST, RUNS = 200e3, 3  # bytes a second from which on a cell has several runs
+LEAST, MOST_RUNS = 0.1, 25  # seconds that all runs of a cell take, unless they are too many
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 COLUMNS = (
     "device", "status", "codec", "kind", "bytes", "block_bytes", "at_once",
     "direction", "runs", "cpu_seconds", "wall_seconds", "bytes_per_core_second",
-    "archive_bytes", "peak_mib", "load", "date", "git", "version", "machine", "isa", "python",
+    "archive_bytes", "peak_mib", "quick", "load", "date", "git", "version", "machine", "isa", "python",
 )  # fmt: skip
 
 
@@ -105,6 +105,8 @@ def cells(corpora: Path, quick: bool) -> Iterator[Cell]:
         for kind, part in samples.items():
             yield Cell(codec, kind, 1 << 24, (part,))
     text = [corpora / name for name in TEXT]
+    for codec in (*PEERS, *(f"nncodec:{level}" for level in LEVELS)):
+        yield Cell(codec, "text", 1 << 24, from_the_start(text, LONG // scale))
     for codec, size, block in BLOCKS:
         yield Cell(codec, "text", block, from_the_start(text, size // scale))
     for codec, size in (("nncodec:1", 1 << 20), ("nncodec:6", 1 << 18)):
@@ -133,12 +135,21 @@ def coders(spec: str, block: int) -> tuple[Callable[[bytes], bytes], Callable[[b
 def timed(work: Callable[[bytes], bytes], data: bytes) -> tuple[bytes, int, float, float]:
     """The result of the last run, how many there were, and medians of CPU and wall seconds."""
     times: list[tuple[float, float]] = []
-    while len(times) < (RUNS if times and len(data) / times[0][0] > FAST else 1):
+    while not enough(times, len(data)):
         cpu, wall = time.process_time(), time.perf_counter()
         result = work(data)
         times.append((time.process_time() - cpu, time.perf_counter() - wall))
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     return result, len(times), medians[0], medians[1]
+
+
+def enough(times: list[tuple[float, float]], size: int) -> bool:
+    if not times:
+        return False
+    if size < FAST * times[0][0]:
+        return True
+    short = sum(cpu for cpu, _ in times) < LEAST
+    return len(times) >= (MOST_RUNS if short else RUNS)
 
 
 def child(cell: dict[str, Any], core: int) -> None:
@@ -224,7 +235,7 @@ def main() -> None:
         return
     if not arguments.corpora:
         parser.error("CORPORA is missing")
-    here = common()
+    here = {**common(), "quick": str(int(arguments.quick))}
     with arguments.csv.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
@@ -238,8 +249,8 @@ def main() -> None:
                 row = {
                     "device": "cpu", "status": "measured", "codec": cell.codec, "kind": cell.kind,
                     "bytes": cell.size, "block_bytes": cell.block, "at_once": cell.at_once,
-                    "direction": direction, "runs": runs, "cpu_seconds": f"{cpu:.4f}",
-                    "wall_seconds": f"{wall:.4f}",
+                    "direction": direction, "runs": runs, "cpu_seconds": f"{cpu:.6f}",
+                    "wall_seconds": f"{wall:.6f}",
                     "bytes_per_core_second": round(cell.size / cpu),
                     "archive_bytes": found["archive"], "peak_mib": round(found["peak"] / 2**20),
                     "load": f"{load:.2f}", "date": f"{date:%Y-%m-%dT%H:%M:%SZ}", **here,
