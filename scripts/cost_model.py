@@ -173,7 +173,7 @@ def assumptions(model: Model) -> str:
     for field in fields(model.price):
         symbol, what, unit = SAYS[field.name]
         value = getattr(model.price, field.name)
-        text = number(value, 4) if value else "not known"
+        text = f"{value:,.10g}" if value else "not known"
         lines.append(
             [what, symbol, f"{unit}{text}" if value else text, f"`--{option(field.name)}`"]
         )
@@ -321,16 +321,17 @@ def terabyte(model: Model) -> str:
     lines = []
     for speed in [*model.rates.levels(), *model.rates.peers()]:
         hours = [TB / rate / HOUR for rate in (speed.encode, speed.decode)]
+        ours = speed.codec.startswith("nncodec")
         lines.append(
             [
                 name(speed.codec),
                 *(number(each) for each in hours),
-                *(number(model.cluster(speed, cores).hours(TB)) for cores in CORES),
+                *(number(model.cluster(speed, n).hours(TB)) if ours else "" for n in CORES),
                 *(f"{number(model.coding(rate))}" for rate in (speed.encode, speed.decode)),
                 number(speed.ratio * 1000),
             ]
         )
-    head = ["", "core-hours in", "core-hours out", *(f"h in, {cores:,} cores" for cores in CORES)]
+    head = ["", "core-hours in", "core-hours out", *(f"h in, cores: {cores:,}" for cores in CORES)]
     return in_rates([*head, "$ in", "$ out", "GB left"], lines)
 
 

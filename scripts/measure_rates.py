@@ -62,7 +62,8 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 COLUMNS = (
     "device", "status", "codec", "kind", "bytes", "block_bytes", "at_once",
     "direction", "runs", "cpu_seconds", "wall_seconds", "bytes_per_core_second",
-    "archive_bytes", "peak_mib", "quick", "load", "date", "git", "version", "machine", "isa", "python",
+    "archive_bytes", "peak_mib", "quick", "load", "date", "git", "version", "machine", "isa",
+    "python",
 )  # fmt: skip
 
 

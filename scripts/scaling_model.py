@@ -20,7 +20,7 @@ Row = dict[str, str]
 Cell = tuple[str, str, int]  # case, engine, workers
 CALIBRATION = ("start", "bytes", "items", "noise")
 FROM = {"slowed": "small", "large50": "large"}  # whose run by one thread says how long bytes take
-TASKS = 60  # a worker that a steady state is taken from
+TASKS, LEAST = 60, 3000  # a worker, and in all, that a steady state is taken from
 
 
 def read(path: Path, rehearsal: bool = False) -> list[Row]:
@@ -69,27 +69,31 @@ class Measured:
     def driver(self, engine: str, workers: int = 1) -> Driver | None:
         """None if what it takes was not measured.
 
-        All that the driver, a worker and the way between them do with an item that is no work is
-        counted as the driver's, so it is an upper bound.
+        An item and a byte cost what they take beyond threads, which hand over references: a part
+        of it is the worker's, so it is an upper bound.
         """
-        cells = [(case, engine, 1) for case in ("start", "bytes", "items")]
-        if not self.has(*cells, ("start", engine, workers)):
+        if not self.has(("start", engine, workers)):
             return None
-        start, of_bytes, of_items = (self.seconds[cell] for cell in cells)
-        item = max(0.0, of_items - start) / len(self.blocks("items"))
-        moved = of_bytes - start - item * len(self.blocks("bytes"))
-        byte = max(0.0, moved) / self.size("bytes")
-        return Driver(self.seconds["start", engine, workers], item, byte)
+        start = self.seconds["start", engine, workers]
+        if engine == "thread":
+            return Driver(start, 0.0, 0.0)
+        cases = ("start", "bytes", "items")
+        if not self.has(*((case, each, 1) for case in cases for each in (engine, "thread"))):
+            return None
+        more = [self.seconds[case, engine, 1] - self.seconds[case, "thread", 1] for case in cases]
+        item = max(0.0, more[2] - more[0]) / len(self.blocks("items"))
+        moved = more[1] - more[0] - item * len(self.blocks("bytes"))
+        return Driver(start, item, max(0.0, moved) / self.size("bytes"))
 
 
-def work_of(measured: Measured, case: str, driver: Driver, alone: Driver) -> list[list[Work]]:
+def work_of(measured: Measured, case: str, driver: Driver) -> list[list[Work]]:
     """The maps of a case, one after the other: the items of each, with their seconds."""
     like = FROM.get(case, case)
     sizes = measured.blocks(like)
-    coding = measured.seconds[like, "thread", 1] - alone.start
-    coding -= sum(alone.item + alone.byte * size for size in sizes)
+    start = measured.seconds["start", "thread", 1]
+    coding = measured.seconds[like, "thread", 1] - start
     if case == "straggler":
-        noise = measured.seconds["noise", "thread", 1] - alone.start
+        noise = measured.seconds["noise", "thread", 1] - start
         quick = noise / measured.size("noise")
         slow = sizes[::4]
         rate = (coding - quick * (sum(sizes) - sum(slow))) / sum(slow)
@@ -107,13 +111,14 @@ def work_of(measured: Measured, case: str, driver: Driver, alone: Driver) -> lis
 def predicted(measured: Measured, cell: Cell) -> float | None:
     """Seconds of a run; None without what it takes to say so."""
     case, engine, workers = cell
-    driver, alone = measured.driver(engine, workers), measured.driver("thread")
-    like = (FROM.get(case, case), "thread", 1)
-    needed = [like, ("noise", "thread", 1)] if case == "straggler" else [like]
-    if driver is None or alone is None or not measured.has(*needed):
+    driver = measured.driver(engine, workers)
+    needed = [("start", "thread", 1), (FROM.get(case, case), "thread", 1)]
+    if case == "straggler":
+        needed.append(("noise", "thread", 1))
+    if driver is None or not measured.has(*needed):
         return None
     crew = Crew(workers, speeds={0: 0.5} if case == "slowed" else {})
-    maps = work_of(measured, case, driver, alone)
+    maps = work_of(measured, case, driver)
     return driver.start + sum(simulate(items, crew).seconds for items in maps)
 
 
@@ -159,8 +164,8 @@ class Cluster:
         return Crew(self.workers, self.ahead, self.start, deaths=deaths)
 
     def run(self) -> Outcome:
-        count = TASKS * self.workers
-        expected = 3 * TASKS * self.block / self.rate
+        count = max(LEAST, TASKS * self.workers)
+        expected = 3 * count * self.block / self.rate / self.workers
         return simulate(self.work(count), self.crew(expected))
 
     def hours(self, size: float) -> float:
