@@ -157,6 +157,7 @@ CASES = (
     Case("start", start, "16M", runs=2),
     # Of the process engine two workers alone: there is time for no more.
     Case("large", one_text(100_000_000), "16M", MOST),
+    Case("large50", one_text(50_000_000), "16M", [("thread", 2), ("ray", 2)]),
     Case("bytes", zeros(256_000_000), "1M", ONE),
     Case("items", zeros(4_000_000), "1K", ONE),
     Case("noise", noise(16_000_000), "256K", [("thread", 1)]),
@@ -164,7 +165,6 @@ CASES = (
     Case("small", stream, "128K"),
     Case("files", files, "16M"),
     Case("slowed", stream, "128K", [("process", 2)], slowed=True, runs=2),
-    Case("large50", one_text(50_000_000), "16M", [("thread", 2), ("ray", 2)]),
     Case("few", few, "1M", [("thread", 1), ("thread", 2), ("process", 2)]),
     Case("large1m", one_text(12_000_000), "1M", [("thread", 1), ("thread", 2), ("ray", 2)]),
 )
