@@ -61,6 +61,8 @@ class Epoch:
 def layout_of(archive: PackedArchive, members: Ints) -> Layout:
     """The layout of (n,) ``members``, numbers in the archive, as 0 to n - 1."""
     begins, sizes = archive.places(members)
+    if len(sizes):  # what has no bytes lies where the one before it does
+        begins = begins[np.maximum.accumulate(np.where(sizes > 0, np.arange(len(sizes)), 0))]
     places = np.argsort(begins, kind="stable")
     ranks = np.empty_like(places)
     ranks[places] = np.arange(len(places))

@@ -70,9 +70,12 @@ class Samples(Generic[T]):
 
     def close(self) -> None:
         """Close the archive; it is opened again when it is needed."""
-        opened = self._opened.pop(os.getpid(), None)
-        if opened is not None:
-            opened.close()
+        while self._opened:
+            self._opened.popitem()[1].close()  # of a fork's parent too: this process has a copy
+
+    def __del__(self) -> None:
+        if hasattr(self, "_opened"):  # whoever trains closes no data sets
+            self.close()
 
     def _select(self) -> Ints:
         """The numbers of the members in the archive."""

@@ -165,8 +165,17 @@ class PackWriter:
         self._encode(self._fresh(pieces), more=True)
 
     def finish(self) -> Summary:
-        """Write what is left and the index; the archive gets its name. Returns what was packed."""
+        """Write what is left and the index; the archive gets its name. Returns what was packed.
+
+        After an error the writer is closed.
+        """
         self._check_open()
+        try:
+            return self._finish()
+        finally:
+            self.close()
+
+    def _finish(self) -> Summary:
         content = self._content
         last = content.finish()
         if self._known or self._held:  # what was there goes on, unlike the members
@@ -185,7 +194,6 @@ class PackWriter:
             publish(str(self._unfinished), self.target, self._replace)
         except FileExistsError as error:
             raise PackError(f"{self.target} already exists; use -f to overwrite") from error
-        self.close()
         sync_folder(self.target.parent)
         count = len(columns.names)
         return Summary(count, count, content.given, content.size, packed, self.resumed, True)
