@@ -65,7 +65,9 @@ def load_codec(
     # Floats depend on the number of threads, so there workers have as many; else one each.
     alone = codec.threads if codec.environment else 1
     expected = codec.model_id, codec.environment
-    codec.recipe = Recipe(same_codec, (expected, level, anywhere(model), alone, options))
+    arguments = expected, level, anywhere(model), alone, options
+    floats = Environment.parse(codec.environment) if codec.environment else None
+    codec.recipe = Recipe(same_codec, arguments, gpus=int(bool(floats and floats.device == "cuda")))
     return codec
 
 

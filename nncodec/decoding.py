@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
@@ -194,7 +197,7 @@ class Decoding:
                         if not self.workers.local:
                             self.stoppable(len(data))
                         self.sink.write(data)
-                block = left[0] if left else None
+                block = left[0] if left else next(blocks, None)
         finally:
             self.stoppable.stop()
         return self.read + self.frames.skipped_bytes, self.written
@@ -213,7 +216,11 @@ class Decoding:
     def run_of(
         self, block: CodedBlock | None, blocks: Iterator[CodedBlock], left: list[CodedBlock]
     ) -> Iterator[CodedBlock]:
-        """Blocks until one needs more room in the store: memory moves only while no one writes."""
+        """Blocks that may be decoded side by side, before what is decoded has to be written.
+
+        Until one needs more room in the store, as memory moves only while no one writes to it; or
+        until more would have to be waited for: whoever sends it may wait for what is decoded.
+        """
         first = True
         while block is not None:
             if self.store is not None:
@@ -223,6 +230,8 @@ class Decoding:
                     return
                 block = replace(block, at=self.store.claim(size))
             yield block
+            if has_to_wait(self.source):
+                return
             first, block = False, next(blocks, None)
 
     def blocks(self) -> Iterator[CodedBlock]:
@@ -242,6 +251,17 @@ class Decoding:
                     old_bytes(row, decoder.base),
                     coder=decoder.coder if shares and coded else None,
                 )
+
+
+def has_to_wait(source: Source) -> bool:
+    """Whether ``source`` is a pipe or the like in which there is nothing at the moment."""
+    try:
+        number = source.fileno()  # type: ignore[union-attr]
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            return False
+        return not select.select([number], [], [], 0)[0]
+    except (AttributeError, OSError, ValueError):  # memory, a URL, a system that cannot tell
+        return False
 
 
 def within(environment: bytes, coder: Coder | None) -> Coder:

@@ -101,3 +101,31 @@ class MemberNotFoundError(NNCodecError, KeyError):
 
 class WorkerError(NNCodecError):
     """A worker was lost again and again, or could not be started; the archive was not made."""
+
+
+class RemoteError(NNCodecError):
+    """A file behind a URL cannot be read or written. ``url`` is which one, ``why`` the rest."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(f"{url}: {why}")
+        self.url, self.why = url, why
+
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, str]]:
+        """From another process, too."""
+        return type(self), (self.url, self.why)
+
+
+class RemoteNotFoundError(RemoteError, FileNotFoundError):
+    """There is no such file, or no such bucket."""
+
+
+class RemotePermissionError(RemoteError, PermissionError):
+    """The credentials are missing, wrong, or do not allow it."""
+
+
+class RemoteExistsError(RemoteError, FileExistsError):
+    """A file is there that is not to be replaced."""
+
+
+class RemoteChangedError(RemoteError):
+    """The file was replaced or removed while it was read; what was read of it is of no use."""

@@ -2,7 +2,8 @@
 
 A file that can be seeked is read through its block table (``reader``): a seek costs the block it
 leads to. Any other is read forward, block by block, and cannot be seeked. What is written is an
-archive once it is closed; nothing is renamed into place, as with any file that Python opens.
+archive once it is closed; nothing is renamed into place, as with any file that Python opens. Behind
+a URL it is different: there a file appears when it is closed, and none does after an exception.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Literal, TypedDict, cast, overlo
 
 from nncodec import api
 from nncodec.decoding import FrameDecoder
+from nncodec.errors import RemoteError, RemoteExistsError
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.limits import Limits
 from nncodec.reader import ArchiveReader
+from nncodec.remote.names import is_remote, plain
 from nncodec.streaming import BlockStream, Compressor
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from _typeshed import ReadableBuffer, WriteableBuffer
     from typing_extensions import Unpack
+
+    from nncodec.remote.sink import Upload
 
 File = str | bytes | os.PathLike[str] | os.PathLike[bytes] | IO[bytes]
 MODES = {mode + binary: mode for mode in "rwxa" for binary in ("", "b")}
@@ -116,8 +123,9 @@ class ForwardReader(io.RawIOBase):
 class NNCodecFile(io.BufferedIOBase):
     """An archive as a binary file: what is read is decompressed, what is written is compressed.
 
-    ``file`` is a path or an open binary file, which stays open when this one is closed. ``mode`` is
-    r, w, x (a new file) or a (another archive behind what is there), with or without b. ``level``
+    ``file`` is a path or a URL (docs/remote.md), or an open binary file, which stays open when this
+    one is closed. ``mode`` is r, w, x (a new file) or, but for URLs, a (another archive behind what
+    is there), with or without b. ``level``
     and ``block_size`` are for writing, the limits and ``base`` for reading; all are as of
     ``nncodec.compress`` and ``nncodec.decompress``, and so are the errors. Reading, headers are
     looked at first when bytes are asked for. An archive that is cut short or damaged is an error
@@ -127,6 +135,7 @@ class NNCodecFile(io.BufferedIOBase):
     _fp: BinaryIO | None = None  # None: closed
     _buffer: io.BufferedReader | None = None
     _compressor: Compressor | None = None
+    _upload: Upload | None = None  # what is written, behind a URL
 
     def __init__(
         self,
@@ -146,7 +155,10 @@ class NNCodecFile(io.BufferedIOBase):
         reading, self._owned, self._written = MODES[mode] == "r", False, 0
         if not reading:  # before there is a file: a level may be wrong
             compressor = Compressor(level, model=model, threads=threads, block_size=block_size)
-        if isinstance(file, (str, bytes, os.PathLike)):
+        if isinstance(file, str) and is_remote(file := plain(file)):
+            fp, self._upload = open_remote(file, MODES[mode])
+            self._owned = True
+        elif isinstance(file, (str, bytes, os.PathLike)):
             fp = cast(BinaryIO, builtins.open(file, MODES[mode] + "b"))  # noqa: SIM115
             self._owned = True
         elif hasattr(file, "read") or hasattr(file, "write"):
@@ -165,16 +177,45 @@ class NNCodecFile(io.BufferedIOBase):
         self._buffer = io.BufferedReader(raw)
 
     def close(self) -> None:
-        """Write the end of the archive, if one was written, and close. May be called again."""
+        """Write the end of the archive, if one was written, and close. May be called again.
+
+        Behind a URL the file is there then, or this raises RemoteError and nothing is.
+        """
         if self._fp is None:
             return
         try:
             if self._compressor is not None:
                 write_all(self._fp, self._compressor.flush())
+            if self._upload is not None:
+                self._upload.finish()
         finally:
-            fp, self._fp, self._buffer, self._compressor = self._fp, None, None, None
-            if self._owned:
-                fp.close()
+            self.discard()
+
+    def discard(self) -> None:
+        """Close without an end: what was written behind a URL is gone, elsewhere cut short."""
+        fp, self._fp, self._buffer, self._compressor = self._fp, None, None, None
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.abort()
+        if fp is not None and self._owned:
+            fp.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """After an exception nothing appears behind a URL; elsewhere the archive is ended."""
+        if kind is not None and self._upload is not None:
+            self.discard()
+        self.close()
+
+    def __del__(self) -> None:
+        """What nobody closed does not appear behind a URL."""
+        if self._upload is not None:
+            self.discard()
+        super().__del__()
 
     @property
     def closed(self) -> bool:
@@ -266,6 +307,44 @@ class NNCodecFile(io.BufferedIOBase):
         """The place in the uncompressed bytes; of a file that is written, how many were."""
         self._file()
         return self._written if self._buffer is None else self._buffer.tell()
+
+
+def open_remote(url: str, mode: str) -> tuple[BinaryIO, Upload | None]:
+    """A file to read, or one to write and how to end it. Raises RemoteError."""
+    if mode == "r":
+        from nncodec.remote.source import open_source
+
+        return cast(BinaryIO, open_source(url)), None
+    if mode == "a":
+        raise RemoteError(url, "cannot be appended to; write another file (archives concatenate)")
+    from nncodec.remote.sink import Upload
+    from nncodec.remote.store import Store
+
+    store = Store(url)
+    if store.exists(blind=mode == "w") and mode == "x":  # asks first: there may be no such bucket
+        raise RemoteExistsError(url, "already exists")
+    upload = Upload(store, replace=mode == "w")
+    return cast(BinaryIO, upload), upload
+
+
+class RemoteText(io.TextIOWrapper):
+    """Text behind a URL, which an exception keeps from appearing there."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None and isinstance(self.buffer, NNCodecFile):
+            self.buffer.discard()
+        self.close()
+
+    def __del__(self) -> None:
+        """As ``NNCodecFile``'s."""
+        if isinstance(buffer := getattr(self, "buffer", None), NNCodecFile):
+            buffer.discard()
+        super().__del__()
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
@@ -363,4 +442,7 @@ def open(
         max_memory=max_memory,
         base=base,
     )
-    return io.TextIOWrapper(binary, io.text_encoding(encoding), errors, newline) if text else binary
+    if not text:
+        return binary
+    wrapper = io.TextIOWrapper if binary._upload is None else RemoteText
+    return wrapper(binary, io.text_encoding(encoding), errors, newline)

@@ -87,6 +87,7 @@ def replacing(
 
 # Names of temporary files that exist now, for whoever ends the process without unwinding.
 temporaries: set[str] = set()
+unfinished: set[Callable[[], object]] = set()  # and what to call then, of any thread
 PREFIX, SUFFIX = ".nncodec-", ".part"  # what tells a temporary file of a killed process
 
 

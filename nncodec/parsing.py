@@ -20,6 +20,7 @@ from nncodec.memory import Payload, Source, View
 
 T = TypeVar("T")
 PIECE = 1 << 20  # bytes that are asked for at once, at most
+SEEK_OVER = 1 << 12  # bytes that are rather read than passed over by seeking
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def truncated(what: str, left: int) -> TruncatedError:
 def skip(source: Source, size: int) -> None:
     """Pass over a skippable frame's bytes, by seeking where that is possible."""
     left = size
-    if size > PIECE and not isinstance(source, View) and source.seekable():
+    if size > SEEK_OVER and not isinstance(source, View) and source.seekable():
         here = source.tell()
         left -= min(size, source.seek(0, io.SEEK_END) - here)
         source.seek(here + size - left)

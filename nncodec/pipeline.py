@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nncodec.blocks import Bytes
+from nncodec.container import Block
 from nncodec.errors import NNCodecError
 from nncodec.frames import Coded, join_parts
 from nncodec.lanes import Progress, no_progress
+from nncodec.memory import Payload
 from nncodec.parallel import Stoppable, Workers
 from nncodec.tasks import BlockOfBytes, ChunkOfDeltas, ChunkOfTensors, Encode, Encoded, EncodeItem
 from nncodec.tensors.base import Base
@@ -50,6 +52,7 @@ class Pipeline:
     def __init__(self, codec: Codec, workers: Workers, progress: Progress) -> None:
         self.codec, self.workers, self.report = codec, workers, Stoppable(progress)
         self.ahead: deque[Piece] = deque()  # of which items were handed out
+        self.handed: deque[EncodeItem] = deque()  # whose results were not taken yet
 
     def frames(self, pieces: Iterable[Piece]) -> Iterator[Coded]:
         """The frames of all pieces. A piece without bytes has one, without blocks."""
@@ -74,7 +77,9 @@ class Pipeline:
         for piece in pieces:
             self.ahead.append(piece)
             for part in piece.parts:
-                yield from self.items_of(piece, part)
+                for item in self.items_of(piece, part):
+                    self.handed.append(item)
+                    yield item
 
     def items_of(self, piece: Piece, part: Part | DeltaPart) -> Iterator[EncodeItem]:
         data = piece.data[part.begin : part.end]
@@ -94,28 +99,27 @@ class Pipeline:
     ) -> Iterator[tuple[Part | DeltaPart, Coded | None]]:
         """The parts of a piece, each with its frame."""
         for part in piece.parts:
-            data = piece.data[part.begin : part.end]
+            size = part.end - part.begin
             if isinstance(part, DeltaPart) or self.codec.items_of(part, len(piece.data)):
-                frame = results.take()
-                self.count(len(data))
+                _, frame = self.take(results)
                 assert frame is None or isinstance(frame, Coded)
                 yield part, frame
                 continue
-            blocks = []
-            size = self.codec.most_of_a_block
-            for begin in range(0, len(data), size):
-                block = results.take()
+            blocks: list[tuple[Block, Payload]] = []
+            while size:
+                item, block = self.take(results)
                 assert isinstance(block, tuple)
                 row, payload = block
-                stored = data[begin : begin + size].data
-                self.count(len(stored))
-                blocks.append((row, stored if payload is None else payload))
-            yield part, self.codec.frame_of(len(data), blocks, piece.base_id)
+                blocks.append((row, item.data.data if payload is None else payload))
+                size -= item.size
+            yield part, self.codec.frame_of(part.end - part.begin, blocks, piece.base_id)
 
-    def count(self, size: int) -> None:
-        """Report what workers could not."""
+    def take(self, results: Results) -> tuple[EncodeItem, Encoded]:
+        """An item and its result, reported if workers could not."""
+        result, item = results.take(), self.handed.popleft()
         if not self.workers.local:
-            self.report(size)
+            self.report(item.size)
+        return item, result
 
 
 class Results:

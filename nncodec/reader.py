@@ -155,6 +155,8 @@ class ArchiveReader:
         decoder.enter(row.model_id, row.base_id, row.environment)
         decoder.check(row.block)
         self.source.seek(row.payload_at)
+        if expect := getattr(self.source, "expect", None):  # of a remote file: all at once
+            expect(row.payload_at, row.payload_at + row.block.payload_size)
         payload = read_exactly(self.source, row.block.payload_size, "a block")
         data = decoder.decode(row.block, payload)
         self.blocks_decoded += 1

@@ -18,10 +18,11 @@ loaded = threading.local()  # what this thread made of the recipe that it used l
 @dataclass(frozen=True)
 class Recipe(Generic[T]):
     """How another thread or process comes to the same thing: a function of a module, and what it
-    is called with."""
+    is called with. ``gpus``: how many a worker needs for it."""
 
     make: Callable[..., T]
     arguments: tuple[Any, ...]
+    gpus: int = 0
     numeric_version: int = NUMERIC_VERSION
 
     def load(self) -> T:

@@ -79,6 +79,11 @@ class Encode:
     codec: Codec | Recipe[Codec]
     progress: Progress = no_progress
 
+    @property
+    def gpus(self) -> int:
+        """That a worker needs."""
+        return self.codec.gpus if isinstance(self.codec, Recipe) else 0
+
     def __call__(self, item: EncodeItem) -> Encoded:
         codec = self.codec.load() if isinstance(self.codec, Recipe) else self.codec
         return item.run(codec, self.progress)

@@ -24,6 +24,7 @@ from nncodec.errors import CorruptDataError, NNCodecError, WorkerError
 from nncodec.parallel import ENGINES, Inline, ThreadWorkers, Workers, open_workers
 from nncodec.parallel.base import AHEAD
 from nncodec.recipes import Recipe
+from nncodec.tasks import Encode
 
 LOCAL = ("inline", "thread", "process")
 NOISE = np.random.default_rng(1).bytes(9000)
@@ -177,6 +178,35 @@ def test_giving_up_ends_threads_in_the_middle_of_a_block() -> None:
         assert reported.is_set()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no select for pipes")
+def test_what_is_decoded_does_not_wait_for_more_to_come(workers: Workers) -> None:
+    """As of a log that is followed: whoever sends waits until the first archives were read."""
+    read, write = os.pipe()
+    came = threading.Event()
+
+    class Sink(io.BytesIO):
+        def write(self, data: object) -> int:
+            came.set()
+            return super().write(data)  # type: ignore[arg-type]
+
+    def send() -> None:
+        with os.fdopen(write, "wb", buffering=0) as pipe:
+            pipe.write(nncodec.compress(b"first line\n" * 9, 1))
+            in_time.append(came.wait(60))
+            pipe.write(nncodec.compress(b"second line\n", 1))
+
+    in_time: list[bool] = []
+    sender = threading.Thread(target=send)
+    sender.start()
+    sink = Sink()
+    with os.fdopen(read, "rb") as source:
+        decode = nncodec.decoding.decompress_stream
+        decode(source, sink, nncodec.api.CoderFinder(), workers=workers)
+    sender.join()
+    assert in_time == [True]
+    assert sink.getvalue() == b"first line\n" * 9 + b"second line\n"
+
+
 def test_engines_and_counts_are_checked() -> None:
     with pytest.raises(NNCodecError, match="no engine 'threads': choose one of auto, inline"):
         open_workers("threads")
@@ -227,3 +257,9 @@ def test_command_line(tmp_path: Path) -> None:
     assert refused.rc == 2
     assert "--engine spark: choose one of auto, inline" in refused.err.replace("\n", " ")
     assert cli("compress", "--engine", "inline", "--workers", "2", text).rc == 2
+
+
+def test_a_worker_is_told_of_the_gpu_that_it_needs() -> None:
+    recipe = Recipe(int, ("7",), gpus=1)
+    assert (Encode(recipe).gpus, Encode(nncodec.api.load_codec(1)).gpus) == (1, 0)  # type: ignore[arg-type]
+    assert nncodec.api.load_codec(1).recipe.gpus == 0  # type: ignore[union-attr]

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+
 from nncodec.errors import CorruptDataError
 
 
@@ -44,3 +46,31 @@ def short_of_memory(size: int) -> int:
 def sleeps(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
+
+
+def out_of_memory(_item: int) -> int:
+    return len(bytearray(1 << 46))
+
+
+def seen(array: np.ndarray) -> tuple[bool, int]:
+    """Whether it was copied on the way, and what it holds."""
+    return array.flags.writeable or array.flags.owndata, int(array[-1])
+
+
+class Unpicklable(Exception):
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def fails_unpicklably(number: int) -> int:
+    raise Unpicklable(number, number)
+
+
+class SeenGpus:
+    """A task for workers with ``gpus``, which says which ones it is given."""
+
+    def __init__(self, gpus: int) -> None:
+        self.gpus = gpus
+
+    def __call__(self, _item: int) -> str | None:
+        return os.environ.get("CUDA_VISIBLE_DEVICES")

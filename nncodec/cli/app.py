@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -22,7 +21,7 @@ from nncodec.cli import (
     training,
     weights,
 )
-from nncodec.cli.common import AsJson, each, show
+from nncodec.cli.common import AsJson, each, expanded, show
 from nncodec.cli.engines import ChosenWorkers
 from nncodec.cli.options import (
     AnyEnvironment,
@@ -45,6 +44,7 @@ from nncodec.cli.options import (
     Output,
     Quiet,
     Range,
+    Recursive,
     Remove,
     Stdout,
     Threads,
@@ -54,6 +54,7 @@ from nncodec.cli.options import (
 from nncodec.cli.sizes import parse_block_size, parse_range, parse_size
 from nncodec.levels import DEFAULT_LEVEL
 from nncodec.limits import Limits
+from nncodec.remote.names import plain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -101,6 +102,7 @@ def compress(
     block_size: BlockSize = None,
     engine: Engine = None,
     workers: WorkerCount = None,
+    recursive: Recursive = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
     decode: Annotated[bool, typer.Option("-d", "--decompress", hidden=True)] = False,
@@ -108,10 +110,12 @@ def compress(
     """Compress files to FILE.nnc; stdin to stdout without files."""
     if decode:  # tar -I 'nncodec compress' asks for decompression with -d
         streams = (inputs, output, stdout, keep, rm, force)
-        common = {"engine": engine, "workers": workers, "quiet": quiet, "verbose": verbose}
-        decompress(*streams, model, base, threads, **common)  # type: ignore[arg-type]
+        who = {"engine": engine, "workers": workers}
+        how = {"recursive": recursive, "quiet": quiet, "verbose": verbose}
+        decompress(*streams, model, base, threads, **who, **how)  # type: ignore[arg-type,misc]
         return
-    names = inputs or [files.STDIO]
+    output = output and plain(output)
+    names, failed = expanded(inputs or [files.STDIO], recursive, None if force else False)
     check_outputs(names, output, stdout)
     options = CausalOptions(dtype, device, lanes, context, verify=not no_verify)
     blocks = parse_block_size(block_size)
@@ -124,13 +128,13 @@ def compress(
         if to_stdout(name, output, stdout):
             files.check_terminal(force)
         else:
-            target = Path(output) if output else files.compressed_name(name, force)
+            target = files.target_of(output) if output else files.compressed_name(name, force)
         old = commands.open_base(base)
         notify = commands.no_note if quiet else commands.print_note
         of = (level, model, threads or None, old, options, notify, blocks, chosen())
         encode = commands.encoder(*of)
         total = commands.file_size(name)
-        original = files.Original(name) if rm and not keep and total is not None else None
+        original = files.original_of(name) if rm and not keep else None
         sizes = commands.transform(name, target, total, force, bool(quiet), encode)
         if target is None:
             return
@@ -142,7 +146,7 @@ def compress(
                 print(f"{name}: verified {target}, removed", file=sys.stderr)
 
     with chosen:
-        each(names, work)
+        each(names, work, failed)
 
 
 @app.command()
@@ -162,11 +166,13 @@ def decompress(
     memory: Memory = None,
     engine: Engine = None,
     workers: WorkerCount = None,
+    recursive: Recursive = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
     """Give back the files that FILE.nnc were made from."""
-    names = inputs or [files.STDIO]
+    output = output and plain(output)
+    names, failed = expanded(inputs or [files.STDIO], recursive, True)
     check_outputs(names, output, stdout)
     limits = limits_of(max_output, memory)
     chosen = ChosenWorkers(engine, workers)
@@ -179,18 +185,18 @@ def decompress(
 
         target = None
         if not to_stdout(name, output, stdout or (span is not None and output is None)):
-            target = Path(output) if output else files.decompressed_name(name)
+            target = files.target_of(output) if output else files.decompressed_name(name)
         options = CausalOptions(any_environment=any_environment)
         common = (model, threads or None, commands.open_base(base), options, limits)
         if span:
             part = commands.RangeDecoder(begin, end, *common)
-            _, size = commands.transform(name, target, None, force, bool(quiet), part)
+            _, size = commands.transform(name, target, None, force, bool(quiet), part, ahead=False)
             if verbose:
                 counts = f"decoded {part.decoded} of {part.blocks} blocks"
                 print(f"{name}: {size} bytes, {counts}", file=sys.stderr)
             return
         total = commands.archive_total(name)
-        original = files.Original(name) if rm and not keep and total is not None else None
+        original = files.original_of(name) if rm and not keep else None
         decode = commands.decoder(*common, chosen())
         packed, size = commands.transform(name, target, total, force, bool(quiet), decode)
         if verbose:
@@ -199,7 +205,7 @@ def decompress(
             original.remove()
 
     with chosen:
-        each(names, work)
+        each(names, work, failed)
 
 
 @app.command()
@@ -231,8 +237,9 @@ def test(
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)
 
+    names, failed = expanded(inputs or [files.STDIO])
     with chosen:
-        each(inputs or [files.STDIO], work)
+        each(names, work, failed)
 
 
 @app.command()
@@ -254,7 +261,7 @@ def info(
     rows: list[dict[str, Any]] = []
 
     def work(name: str) -> None:
-        with files.open_input(name) as source:
+        with files.open_input(name, ahead=False) as source:
             if not source.seekable():
                 raise files.FileError("info needs a file, not a pipe")
             rows.append({"name": name, **read_info(source).to_dict()})
@@ -269,7 +276,8 @@ def info(
     if engine:
         each(["engine"], show_engine)
     else:
-        show(inputs or [], work, rows, commands.INFO_COLUMNS, as_json)
+        names, failed = expanded(inputs or [])
+        show(names, work, rows, commands.INFO_COLUMNS, as_json, failed)
 
 
 app.command()(pack.pack)

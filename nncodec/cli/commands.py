@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+import numpy as np
 
 import nncodec
 from nncodec import api
@@ -21,7 +23,11 @@ from nncodec.limits import NO_LIMITS, Limits
 from nncodec.numerics import NUMERIC_VERSION
 from nncodec.parallel import Workers
 from nncodec.reader import ArchiveReader
+from nncodec.remote.names import is_remote, plain
 from nncodec.tensors.base import Base
+
+if TYPE_CHECKING:
+    from nncodec.remote.store import Store
 
 Sizes = tuple[int, int]  # bytes in, bytes out
 Work = Callable[[BinaryIO, BinaryIO, Progress], Sizes]
@@ -30,17 +36,31 @@ Shown = TypeVar("Shown")
 
 
 def transform(
-    name: str, target: Path | None, total: int | None, force: bool, quiet: bool, work: Work
+    name: str,
+    target: Path | Store | None,
+    total: int | None,
+    force: bool,
+    quiet: bool,
+    work: Work,
+    ahead: bool = True,
 ) -> Sizes:
-    """Run ``work`` from one file into another, or into standard output for ``target`` None."""
-    with files.open_input(name) as source:
+    """Run ``work`` from one file into another, or into standard output for ``target`` None.
+
+    ``ahead`` as of ``files.open_input``.
+    """
+    with files.open_input(name, ahead) as source:
         if target is not None:
             replace = files.check_overwrite(name, target, force)
         with progress_bar(name, total, quiet) as progress:
+            check = getattr(source, "check_unchanged", lambda: None)  # of a remote file
             if target is None:
-                return to_stdout(source, work, progress)
-            with files.atomic_output(target, name, replace) as sink:
-                return work(source, sink, progress)
+                sizes = to_stdout(source, work, progress)
+                check()
+                return sizes
+            with files.output(target, name, replace) as sink:
+                sizes = work(source, sink, progress)
+                check()
+                return sizes
 
 
 def to_stdout(source: BinaryIO, work: Work, progress: Progress) -> Sizes:
@@ -60,7 +80,11 @@ def to_stdout(source: BinaryIO, work: Work, progress: Progress) -> Sizes:
 
 
 def open_base(name: str | None) -> Base | None:
-    return Base.open(name) if name else None
+    """A remote one is read whole, into memory."""
+    if name is None or not is_remote(name := plain(name)):
+        return Base.open(name) if name else None
+    with files.open_input(name) as source:
+        return Base(np.frombuffer(source.read(), np.uint8))
 
 
 def encoder(
@@ -74,8 +98,13 @@ def encoder(
     workers: Workers | None = None,
 ) -> Work:
     def work(source: BinaryIO, sink: BinaryIO, progress: Progress) -> Sizes:
-        codec = api.load_codec(level, model, threads, options, notify).with_block_size(block_size)
-        return codec.with_workers(workers).compress_stream(source, sink, progress, base)
+        codec = api.load_codec(level, model, threads, options, notify)
+        codec = codec.with_block_size(block_size).with_workers(workers)
+        if base is None and is_remote(str(getattr(source, "name", ""))):
+            from nncodec.remote.tensors import compress_remote
+
+            return compress_remote(codec, source, sink, progress)
+        return codec.compress_stream(source, sink, progress, base)
 
     return work
 
@@ -146,14 +175,21 @@ class RangeDecoder:
 
 
 def file_size(name: str) -> int | None:
-    """Bytes that compressing will read, where they can be known before."""
+    """Bytes that compressing will read, where they are known before; of a URL only for a bar."""
+    if is_remote(name) and sys.stderr.isatty():
+        from nncodec.remote.store import Store
+
+        size: int | None = Store(name).info()["size"]
+        return size
+    if name == files.STDIO or is_remote(name):
+        return None
     path = Path(name)
-    return path.stat().st_size if name != files.STDIO and path.is_file() else None
+    return path.stat().st_size if path.is_file() else None
 
 
 def archive_total(name: str) -> int | None:
-    """Uncompressed size from the headers, where the input can be read twice."""
-    if name == files.STDIO or not Path(name).is_file():
+    """Uncompressed size from the headers, where the input can be read twice at no cost."""
+    if name == files.STDIO or is_remote(name) or not Path(name).is_file():
         return None
     with files.open_input(name) as source:
         return api.read_info(source).uncompressed_size
@@ -180,8 +216,8 @@ def verify(
 
 
 def remove_verified(
-    original: files.Original,
-    target: Path,
+    original: files.Original | files.RemoteOriginal,
+    target: Path | Store,
     model: str | None,
     threads: int | None,
     quiet: bool,
@@ -201,9 +237,19 @@ def remove_verified(
         sink = files.Comparison(wanted)
         decoder(model, threads, base)(source, cast(BinaryIO, sink), progress)
         sink.finish()
-        if not os.path.samestat(os.fstat(source.fileno()), os.stat(target)):
+        if not is_same(source, target):
             raise files.FileError(f"{target} was replaced by another process; it is kept")
     original.remove()
+
+
+def is_same(source: BinaryIO, target: Path | Store) -> bool:
+    """Whether an open file is still the one of its name."""
+    if isinstance(target, Path):
+        return os.path.samestat(os.fstat(source.fileno()), os.stat(target))
+    from nncodec.remote.source import RemoteSource
+    from nncodec.remote.store import identity
+
+    return isinstance(source, RemoteSource) and identity(target.info()) == source.version
 
 
 def engine_info(threads: int | None) -> Row:
@@ -217,7 +263,7 @@ def engine_info(threads: int | None) -> Row:
     }
 
 
-def summary(name: str, sizes: Sizes, target: Path) -> str:
+def summary(name: str, sizes: Sizes, target: Path | Store) -> str:
     """``name: 3.12 bits/byte, 2.56x (1000000 => 390000 bytes, name.nnc)``."""
     size, packed = sizes
     bits = f"{8 * packed / size:.2f} bits/byte, " if size else ""

@@ -13,16 +13,42 @@ from nncodec.cli.lines import path_of, reason, say
 from nncodec.cli.signals import ReaderGoneError
 from nncodec.errors import NNCodecError
 
-__all__ = ["AsJson", "attempt", "each", "needing_torch", "path_of", "reason", "say", "show"]
+__all__ = [
+    "AsJson",
+    "attempt",
+    "each",
+    "expanded",
+    "needing_torch",
+    "path_of",
+    "reason",
+    "say",
+    "show",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document, for scripts.")]
 
 
-def each(names: list[str], work: Callable[[str], None]) -> None:
-    """Do every file; a failure is one line naming it, the rest go on, and the exit code is 1."""
+def each(names: list[str], work: Callable[[str], None], failed: bool = False) -> None:
+    """Do every file; a failure is one line naming it, the rest go on, and the exit code is 1.
+
+    So it is if something ``failed`` before.
+    """
     done = [attempt(name, work) for name in names]  # not lazily: every file gets its turn
-    if not all(done):
+    if failed or not all(done):
         raise typer.Exit(1)
+
+
+def expanded(
+    names: list[str], recursive: bool = False, packed: bool | None = None
+) -> tuple[list[str], bool]:
+    """The files that names mean, as of ``files.expand``, and whether one means none."""
+    found: list[str] = []
+
+    def work(name: str) -> None:
+        found.extend(files.expand(name, recursive, packed))
+
+    done = [attempt(name, work) for name in names]
+    return found, not all(done)
 
 
 def attempt(name: str, work: Callable[[str], None]) -> bool:
@@ -56,6 +82,7 @@ def show(
     rows: list[dict[str, Any]],
     columns: dict[str, Callable[..., str]] | None,
     as_json: bool,
+    failed: bool = False,
 ) -> None:
     """Collect rows with ``work`` and print what came together, also when some names failed.
 
@@ -64,7 +91,7 @@ def show(
     from nncodec.cli.commands import show_table
 
     try:
-        each(names, work)
+        each(names, work, failed)
     finally:
         if as_json:
             print(json.dumps(rows, indent=2))

@@ -6,17 +6,22 @@ import contextlib
 import io
 import json
 import os
+import re
 import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from nncodec.cli.lines import program
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file, make_readable
+from nncodec.remote.names import is_read_only, is_remote, last_part, plain
+
+if TYPE_CHECKING:
+    from nncodec.remote.store import Store
 
 SUFFIX = ".nnc"
 STDIO = "-"
@@ -26,9 +31,33 @@ class FileError(NNCodecError):
     """A file cannot be read, named or written as asked."""
 
 
+def target_of(name: str) -> Path | Store:
+    """What is to be written under a name. Raises FileError for a folder behind a URL, RemoteError
+    for what is read-only."""
+    if not is_remote(name):
+        return Path(name)
+    if name.endswith("/"):
+        raise FileError(f"cannot write {name}: is a directory; name a file in it")
+    from nncodec.remote.store import Store
+
+    store = Store(name)
+    store.check_writable()
+    return store
+
+
 @contextmanager
-def open_input(name: str) -> Iterator[BinaryIO]:
-    """Standard input for ``-``, or a regular file. Raises FileError saying why it is refused."""
+def open_input(name: str, ahead: bool = True) -> Iterator[BinaryIO]:
+    """Standard input for ``-``, a regular file, or one behind a URL.
+
+    Of that much is fetched ``ahead``, if all of it will be read in order. Raises FileError saying
+    why it is refused, RemoteError.
+    """
+    if is_remote(name):
+        from nncodec.remote.source import open_source
+
+        with open_source(name, ahead=ahead) as remote:
+            yield cast(BinaryIO, remote)
+        return
     if name == STDIO:
         if sys.stdin.isatty():
             raise FileError("refusing to read from a terminal; give a file or use a pipe")
@@ -64,18 +93,47 @@ def files_below(name: str) -> list[str]:
     return found or [name]
 
 
-def compressed_name(name: str, force: bool) -> Path:
+def expand(name: str, recursive: bool = False, packed: bool | None = None) -> list[str]:
+    """The files that a name means: a URL's pattern or, if ``recursive``, what is in a folder.
+
+    In a folder only archives are meant if ``packed``, or only what is none if it is False; links
+    are not. Raises FileError for a folder that is not asked for, RemoteError.
+    """
+    name = plain(name)
+    if is_remote(name):
+        if name.endswith("/") and not recursive and not is_read_only(name):
+            raise FileError("is a directory; -r takes the files in it")
+        from nncodec.remote.listing import expand as expand_url
+
+        found = expand_url(name, recursive)
+    elif recursive and name != STDIO and os.path.isdir(name):
+        found = [path for path in files_below(name) if not os.path.islink(path)]
+    else:
+        return [name]
+    if not recursive or packed is None or found == [name]:
+        return found
+    return [path for path in found if path.endswith(SUFFIX) == packed]
+
+
+def compressed_name(name: str, force: bool) -> Path | Store:
     """``name.nnc``. Raises FileError if it already ends so and ``force`` is not given."""
+    name = named_here(name)
     if name.endswith(SUFFIX) and not force:
         raise FileError(f"already has the suffix {SUFFIX}; use -f to compress it again")
-    return Path(name + SUFFIX)
+    return target_of(name + SUFFIX)
 
 
-def decompressed_name(name: str) -> Path:
+def decompressed_name(name: str) -> Path | Store:
     """``name`` without ``.nnc``. Raises FileError if it has another suffix."""
-    if not name.endswith(SUFFIX) or Path(name).name == SUFFIX:
+    name = named_here(name)
+    if not name.endswith(SUFFIX) or re.split(r"[/\\]", name)[-1] == SUFFIX:
         raise FileError(f"unknown suffix (expected {SUFFIX}); name the output with -o")
-    return Path(name[: -len(SUFFIX)])
+    return target_of(name[: -len(SUFFIX)])
+
+
+def named_here(name: str) -> str:
+    """By what an output is called: of a URL that cannot be written a file here, as curl -O does."""
+    return last_part(name) if is_read_only(name) else name
 
 
 def check_terminal(force: bool) -> None:
@@ -84,17 +142,24 @@ def check_terminal(force: bool) -> None:
         raise FileError("refusing to write compressed data to a terminal; use -o or a pipe, or -f")
 
 
-def check_overwrite(source: str, target: Path, force: bool) -> bool:
+def check_overwrite(source: str, target: Path | Store, force: bool) -> bool:
     """Ask on a terminal, refuse elsewhere. Raises FileError if ``target`` has to stay.
 
     Returns whether a file may be replaced, should one be there when the output is complete.
     """
-    if not os.path.lexists(target):
-        return force
-    if target.exists() and source != STDIO and os.path.samefile(source, target):
-        raise FileError("input and output are the same file")
-    if force or (target.exists() and not target.is_file()):
-        return True
+    if isinstance(target, Path):
+        if not os.path.lexists(target):
+            return force
+        is_local = source != STDIO and not is_remote(source)
+        if target.exists() and is_local and os.path.samefile(source, target):
+            raise FileError("input and output are the same file")
+        if force or (target.exists() and not target.is_file()):
+            return True
+    else:
+        if source == target.url:
+            raise FileError("input and output are the same file")
+        if not target.exists(blind=force) or force:  # asks first: there may be no such bucket
+            return force
     if sys.stdin.isatty() and sys.stderr.isatty() and source != STDIO:
         print(
             f"{program()}: {target} exists; overwrite (y/n)? ", end="", file=sys.stderr, flush=True
@@ -167,6 +232,17 @@ def write_json(output: str, document: Any) -> None:
         file.write(text.encode())
 
 
+def output(
+    target: Path | Store, like: str, replace: bool = True
+) -> AbstractContextManager[BinaryIO]:
+    """A file that appears under its name only when complete."""
+    if isinstance(target, Path):
+        return atomic_output(target, like, replace)
+    from nncodec.remote.sink import uploading
+
+    return uploading(target, replace)
+
+
 @contextmanager
 def atomic_output(target: Path, like: str, replace: bool = True) -> Iterator[BinaryIO]:
     """A file that appears under its name only when complete, with ``like``'s mode and times.
@@ -204,6 +280,38 @@ class Original:
         os.unlink(self.name)
 
 
+class RemoteOriginal:
+    """The same of a file behind a URL, which no archive takes the place of where it is read-only.
+
+    Raises RemoteError.
+    """
+
+    def __init__(self, name: str) -> None:
+        from nncodec.remote.store import Store, identity
+
+        self.name, self.store = name, Store(name)
+        self.store.check_writable()
+        self.identity = identity
+        self.status = identity(self.store.info())
+
+    def check(self) -> None:
+        """Raises FileError."""
+        if self.identity(self.store.info()) != self.status:
+            raise FileError("changed while it was read; it is kept")
+
+    def remove(self) -> None:
+        """Raises what ``check`` does."""
+        self.check()
+        self.store.remove()
+
+
+def original_of(name: str) -> Original | RemoteOriginal | None:
+    """What may be removed later; None for what is no file."""
+    if is_remote(name):
+        return RemoteOriginal(name)
+    return Original(name) if name != STDIO and Path(name).is_file() else None
+
+
 class Comparison(io.RawIOBase):
     """A sink that takes nothing but the bytes of ``original``, in their order."""
 
@@ -230,7 +338,7 @@ class Comparison(io.RawIOBase):
 
 def copy_attributes(source: str, target: str) -> None:
     """Mode, times and, where permitted, owner of ``source``; a fresh file's mode for a pipe."""
-    if source == STDIO:
+    if source == STDIO or is_remote(source):
         make_readable(target)
         return
     status = os.stat(source)

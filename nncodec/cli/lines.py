@@ -26,6 +26,8 @@ def say(*parts: str) -> None:
 
 def reason(error: Exception, name: str) -> str:
     """What the system says, without its number, and of which file if it is not ``name``."""
+    if getattr(error, "url", None) == name:
+        return str(getattr(error, "why", error))
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error) or type(error).__name__
     why, path = error.strerror.lower(), path_of(error)

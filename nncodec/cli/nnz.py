@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from nncodec.cli import signals
 from nncodec.cli.lines import reason, say
+from nncodec.remote.names import is_remote
 
 if TYPE_CHECKING:
     from nncodec.cli import commands
@@ -189,6 +190,8 @@ class Work:
         from nncodec.cli import commands, files
 
         options = self.options
+        if is_remote(name):
+            raise files.FileError("nnz replaces local files alone: use nncodec, or -c")
         target = Path(self.target(name, below))
         self.check_kind(name)
         asks = sys.stdin.isatty() and sys.stderr.isatty()
@@ -244,7 +247,7 @@ class Work:
         from nncodec.api import read_info
         from nncodec.cli import files
 
-        with files.open_input(name) as source:
+        with files.open_input(name, ahead=False) as source:
             if not source.seekable():
                 raise files.FileError("listing needs a file, not a pipe")
             info = read_info(source)

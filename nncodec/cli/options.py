@@ -9,7 +9,7 @@ import typer
 from nncodec.levels import LEVELS
 
 # typer evaluates these at run time, so they keep Optional, which every supported Python accepts.
-Files = Annotated[Optional[list[str]], typer.Argument(help="Files; - or none is stdin.")]
+Files = Annotated[Optional[list[str]], typer.Argument(help="Files or URLs; - or none is stdin.")]
 Output = Annotated[Optional[str], typer.Option("-o", "--output", help="Write to this file.")]
 Stdout = Annotated[bool, typer.Option("-c", "--stdout", help="Write to standard output.")]
 Keep = Annotated[bool, typer.Option("-k", "--keep", help="Keep the input (the default).")]
@@ -61,6 +61,9 @@ BlockSize = Annotated[
         metavar="SIZE",
         help="1K to 16M (the default): smaller for finer --range, at a cost in size.",
     ),
+]
+Recursive = Annotated[
+    bool, typer.Option("-r", "--recursive", help="Take the files in folders, to any depth.")
 ]
 Range = Annotated[
     Optional[str],

@@ -206,6 +206,8 @@ def unpack(
     force: Force = False,
     same_owner: SameOwner = False,
     any_links: AnyLinks = False,
+    engine: Engine = None,
+    workers: WorkerCount = None,
     model: OtherModel = None,
     threads: Threads = 0,
     max_output: MaxOutput = None,
@@ -219,6 +221,7 @@ def unpack(
     """
     limits = Limits(parse_size(max_output, "--max-output"), parse_size(memory, "--memory"))
     complete = True
+    engines = ChosenWorkers(engine, workers)
 
     def work(name: str) -> None:
         nonlocal complete
@@ -235,12 +238,14 @@ def unpack(
                     directory,
                     chosen,
                     Options(force, same_owner, any_links),
+                    workers=engines(),
                     warn=say,
                     note=print if verbose else ignore,
                     progress=progress,
                 )
 
-    each([archive], work)
+    with engines:
+        each([archive], work)
     if not complete:
         raise typer.Exit(1)
 

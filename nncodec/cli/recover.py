@@ -13,6 +13,7 @@ from nncodec.cli import files
 from nncodec.cli.common import AsJson, each, say
 from nncodec.cli.options import AnyEnvironment, BaseFile, Force, OtherModel, Output, Quiet, Threads
 from nncodec.lanes import Progress
+from nncodec.remote.names import plain
 
 Damaged = Annotated[str, typer.Argument(metavar="FILE", help="The archive; it is never changed.")]
 Skip = Annotated[bool, typer.Option("--skip", help="Leave missing bytes out: no zeros for them.")]
@@ -48,7 +49,8 @@ def recover(
         from nncodec.recovery import recover as save
 
         found: list[Recovery] = []
-        target = None if output == files.STDIO else Path(output or recovered_name(name))
+        named = plain(output) if output else recovered_name(name)
+        target = None if output == files.STDIO else files.target_of(named)
         if as_json and target is None:
             raise files.FileError("--json writes to standard output, too: name the output with -o")
 
@@ -59,7 +61,7 @@ def recover(
                 source,
                 sink,
                 skip=skip,
-                sparse=target is not None and (target.is_file() or not target.exists()),
+                sparse=isinstance(target, Path) and (target.is_file() or not target.exists()),
                 model=model,
                 threads=threads or None,
                 base=commands.open_base(base),
@@ -71,7 +73,7 @@ def recover(
             found.append(recovery)
             return 0, recovery.size
 
-        commands.transform(name, target, None, force, bool(quiet), salvage)
+        commands.transform(name, target, None, force, bool(quiet), salvage, ahead=False)
         complete = found[0].complete
         if as_json:
             print(json.dumps({"name": name, "output": str(target), **found[0].to_dict()}, indent=2))
@@ -81,7 +83,7 @@ def recover(
             if target is not None and not as_json:
                 print(f"{name}: {found[0].summary} => {target}", file=sys.stderr)
 
-    each([archive], work)
+    each([plain(archive)], work)
     if not complete:
         raise typer.Exit(1)
 
@@ -89,4 +91,5 @@ def recover(
 def recovered_name(name: str) -> str:
     if name == files.STDIO:
         raise files.FileError("name the output with -o")
+    name = files.named_here(name)
     return (name[: -len(files.SUFFIX)] if name.endswith(files.SUFFIX) else name) + ENDING

@@ -108,11 +108,15 @@ def wait_and_end(heard: int) -> None:
     while (number := os.read(heard, 1)[0]) not in numbers:
         pass  # such as of a child that ended
     time.sleep(GRACE)
-    from nncodec.files import remove_temporary, temporaries
+    from nncodec.files import remove_temporary, temporaries, unfinished
 
     for name in list(temporaries):
         with contextlib.suppress(OSError):
             remove_temporary(name)
+    if uploads := list(unfinished):
+        for call_off in uploads:
+            call_off()  # waits for it, but not for long
+        time.sleep(GRACE)  # the main thread may have waited for nothing else
     os._exit(128 + number)
 
 

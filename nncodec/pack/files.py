@@ -1,12 +1,13 @@
-"""How files are opened: those that are packed, and archives. Two functions, for other stores."""
+"""How files are opened: those that are packed, and archives. Archives may lie behind URLs."""
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from nncodec.errors import PackError
+from nncodec.remote.names import is_remote, plain
 
 FLAGS = (
     os.O_RDONLY
@@ -28,5 +29,13 @@ def open_member(path: bytes) -> BinaryIO:
 
 
 def open_archive(name: str | os.PathLike[str]) -> BinaryIO:
-    """A packed archive to be read. Raises OSError."""
-    return open(name, "rb", buffering=0)
+    """A packed archive to be read, a path or a URL. Raises OSError, RemoteError, PackError."""
+    if isinstance(name, str) and is_remote(name):
+        from nncodec.remote.source import open_source
+
+        source = open_source(name)
+        if not source.seekable():
+            source.close()
+            raise PackError("its server sends no ranges: fetch it, and name the copy")
+        return cast(BinaryIO, source)
+    return open(plain(name) if isinstance(name, str) else name, "rb", buffering=0)

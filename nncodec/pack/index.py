@@ -9,15 +9,15 @@ that ends an archive, ``indexfile`` reads it. docs/FORMAT-pack.md is normative.
 from __future__ import annotations
 
 import lzma
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from nncodec._core import xxh64
 from nncodec.container import skippable_frame
+from nncodec.errors import PackError
 from nncodec.pack.names import Names
-from nncodec.pack.tree import Kind
 
 INDEX_TYPE, PLAN_TYPE, VOID_TYPE = 0x01, 0x02, 0x03  # of skippable frames
 VERSION = 1
@@ -88,7 +88,12 @@ HEAD = ("flags", "archive", "members", "extents", "frames", "names", "targets", 
 
 
 def split(numbers: Numbers, width: int) -> bytes:
-    """(n,) numbers -> their lowest bytes, then their next ones, ...: ``width`` times n bytes."""
+    """(n,) numbers -> their lowest bytes, then their next ones, ...: ``width`` times n bytes.
+
+    Raises PackError for a number of more bytes.
+    """
+    if width < 8 and len(numbers) and int(numbers.max()) >> 8 * width:
+        raise PackError(f"the index has no room for {int(numbers.max())}, in {width} bytes")
     planes = numbers.astype("<u8").view(np.uint8).reshape(len(numbers), 8)[:, :width]
     return np.ascontiguousarray(planes.T).tobytes()
 
@@ -166,21 +171,6 @@ def index_frame(columns: Columns) -> bytes:
     return bytes(whole)
 
 
-def same(first: Columns, second: Columns) -> bool:
-    """Whether two indexes say the same."""
-    for field in fields(Columns):
-        one, other = getattr(first, field.name), getattr(second, field.name)
-        if isinstance(one, np.ndarray):
-            if not np.array_equal(one, other):
-                return False
-        elif isinstance(one, Names):
-            if one.joined != other.joined:
-                return False
-        elif one != other:
-            return False
-    return True
-
-
 def seconds_of(mtime_ns: int) -> tuple[int, int]:
     """Seconds since 1970 modulo 2^64, and the nanoseconds above them."""
     seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
@@ -190,6 +180,3 @@ def seconds_of(mtime_ns: int) -> tuple[int, int]:
 def mtime_of(seconds: int, nanoseconds: int) -> int:
     """Inverse of ``seconds_of``."""
     return (seconds - (1 << 64 if seconds >> 63 else 0)) * 1_000_000_000 + nanoseconds
-
-
-KINDS = len(Kind)

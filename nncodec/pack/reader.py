@@ -14,14 +14,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from nncodec import api
-from nncodec.container import MAGIC, Frame
-from nncodec.decoding import FrameDecoder
+from nncodec.container import MAGIC, WITH_MODEL, Frame
+from nncodec.decoding import CodedBlock, Decode, FrameDecoder
 from nncodec.errors import CorruptDataError, MemberNotFoundError, PackError, TruncatedError
 from nncodec.header import parse_header
 from nncodec.limits import NO_LIMITS, Limits
@@ -38,6 +38,47 @@ if TYPE_CHECKING:
 
 KEPT = 1 << 25  # bytes of decoded blocks that are kept; one block at least
 FRAMES_KEPT = 64  # headers
+AT_ONCE = 1 << 17  # bytes of a frame that are read as a whole: one request where that takes long
+PAYLOADS_KEPT = 4  # of those
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes ``begin`` to ``end`` of a ``block`` of ``size`` bytes, of frame ``number``."""
+
+    number: int
+    block: int
+    size: int
+    begin: int
+    end: int
+
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """What was made of the blocks that were used last, of ``KEPT`` bytes together, one at least.
+
+    Which ones it holds depends on the calls alone, and their order.
+    """
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[int, int], tuple[T, int]] = OrderedDict()
+        self._size = 0
+
+    def get(self, number: int, block: int) -> T | None:
+        found = self._held.get((number, block))
+        if found is None:
+            return None
+        self._held.move_to_end((number, block))
+        return found[0]
+
+    def put(self, number: int, block: int, value: T, size: int) -> None:
+        if (number, block) not in self._held:
+            self._held[number, block] = value, size
+            self._size += size
+        while self._size > KEPT and len(self._held) > 1:
+            self._size -= self._held.popitem(last=False)[1][1]
 
 
 @dataclass(frozen=True)
@@ -67,11 +108,14 @@ class ReadAt:
     def __init__(self, source: BinaryIO) -> None:
         self.source, self._lock = source, threading.Lock()
         self._handle: int | None = None
+        self._fetch = getattr(source, "fetch", None)  # of what lies behind a URL
         if hasattr(os, "pread") and isinstance(source, (io.FileIO, io.BufferedReader)):
             self._handle = source.fileno()
 
     def read(self, at: int, size: int) -> bytes:
         """Raises TruncatedError if they are not there."""
+        if self._fetch is not None and at + size <= self.source.size:  # type: ignore[attr-defined]
+            return bytes(self._fetch(at, at + size))
         pieces, left = [], size
         while left:
             if self._handle is not None:
@@ -109,7 +153,7 @@ class Members(Sequence[Member]):
 
 
 class PackedArchive:
-    """The archive ``source``, a path or a binary file that can be seeked, which stays the caller's.
+    """The archive ``source``: a path, a URL, or a binary file that can be seeked and stays open.
 
     ``names`` and ``members`` are sequences; ``read`` and ``open`` take a name. Safe to use from
     several threads at once; a path can also be sent to other processes (pickle). ``model`` and
@@ -134,8 +178,8 @@ class PackedArchive:
         except BaseException:
             self.close()
             raise
-        self._find = api.CoderFinder(model, threads)
-        self._limits, self._bytes = limits, ReadAt(self._source)
+        self.find_coder, self.limits = api.CoderFinder(model, threads), limits
+        self._bytes, self._turn = ReadAt(self._source), threading.Lock()
         columns = self._columns
         self.names: Names = columns.names
         self.members = Members(self)
@@ -146,9 +190,9 @@ class PackedArchive:
         self._users, self._groups = owner_table(columns.users), owner_table(columns.groups)
         self.blocks_decoded = 0
         self._lock = threading.Lock()  # of what follows
-        self._blocks: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._held = 0
+        self._blocks: Recent[bytes] = Recent()
         self._frames: OrderedDict[int, Frame] = OrderedDict()
+        self._payloads: OrderedDict[int, bytes] = OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
         source, model, threads, limits = self._arguments
@@ -290,37 +334,78 @@ class PackedArchive:
         """
         total = sum(size for _, size in extents)
         end = total if end is None else min(end, total)
-        self._limits.check_output(max(0, end - begin))
+        self.limits.check_output(max(0, end - begin))
         at = 0  # of the member
         for start, size in extents:
             low, high = max(begin - at, 0), min(end - at, size)
             if low < high:
-                yield from self.content(start + low, start + high)
+                for span in self.walk(((start + low, high - low),)):
+                    yield memoryview(self._block(span))[span.begin : span.end]
             at += size
 
-    def content(self, begin: int, end: int) -> Iterator[memoryview]:
-        """Bytes of the content, which there are, block by block."""
-        number = int(np.searchsorted(self._contents, begin, "right")) - 1
-        while begin < end:
-            frame, start = self._frame(number), int(self._contents[number])
-            while begin < end and begin < start + frame.total:
-                block = (begin - start) // frame.block_size
-                data = self._block(number, frame, block)
-                offset = begin - start - block * frame.block_size
-                piece = memoryview(data)[offset : offset + end - begin]
-                yield piece
-                begin += len(piece)
-            number += 1
+    def walk(self, extents: Sequence[tuple[int, int]]) -> Iterator[Span]:
+        """The blocks that extents lie in, in order. Raises CorruptDataError, TruncatedError."""
+        for start, size in extents:
+            begin, end = start, start + size
+            number = int(np.searchsorted(self._contents, begin, "right")) - 1
+            while begin < end:
+                frame, first = self._frame(number), int(self._contents[number])
+                behind = min(end, first + frame.total)
+                while begin < behind:
+                    block, offset = divmod(begin - first, frame.block_size)
+                    room = frame.blocks[block].size - offset
+                    until = min(offset + behind - begin, offset + room)
+                    yield Span(number, block, frame.blocks[block].size, offset, until)
+                    begin += until - offset
+                number += 1
+
+    def coded(self, number: int, block: int, shares: bool = True) -> CodedBlock:
+        """A block of a frame as workers can decode it.
+
+        ``shares``: with the engine that is loaded here. Raises what ``pieces`` does but for what
+        decoding finds.
+        """
+        frame = self._frame(number)
+        row = frame.blocks[block]
+        decoder = FrameDecoder(self.find_coder, None, self.limits)
+        decoder.limits.check_memory(row)
+        decoder.enter(frame.model_id, frame.base_id, frame.environment)
+        decoder.check(row)
+        coded = row.kind in WITH_MODEL
+        return CodedBlock(
+            row,
+            self._payload(number, frame, block),
+            frame.model_id if coded else None,
+            frame.environment if coded else None,
+            coder=decoder.coder if shares and coded else None,
+        )
 
     def _frame(self, number: int) -> Frame:
         with self._lock:
             frame = self._frames.get(number)
-        if frame is None:
-            frame = self._parse(number, self._read(number, 0, self._header_size(number)))
+        if frame is not None:
+            return frame
+        header, whole = (
+            int(sizes[number]) for sizes in (self._columns.header_sizes, self._columns.frame_sizes)
+        )
+        data = self._read(number, 0, whole if whole <= AT_ONCE else header)
+        frame = self._parse(number, data[:header])
+        if whole <= AT_ONCE:
+            with self._lock:
+                self._payloads[number] = data[header:]
+                while len(self._payloads) > PAYLOADS_KEPT:
+                    self._payloads.popitem(last=False)
         return frame
 
-    def _header_size(self, number: int) -> int:
-        return int(self._columns.header_sizes[number])
+    def _payload(self, number: int, frame: Frame, block: int) -> bytes:
+        """Of a block; a small frame was read as a whole with its header, for its first block."""
+        at = sum(b.payload_size for b in frame.blocks[:block])
+        size = frame.blocks[block].payload_size
+        with self._lock:
+            whole = self._payloads.pop(number, None)
+        if whole is not None:
+            return whole[at : at + size]
+        return self._read(number, frame.header_size + at, size)
 
     def _read(self, number: int, at: int, size: int) -> bytes:
         """Bytes of a frame, counted from its begin."""
@@ -346,28 +431,18 @@ class PackedArchive:
                 self._frames.popitem(last=False)
         return frame
 
-    def _block(self, number: int, frame: Frame, block: int) -> bytes:
-        key = number, block
+    def _block(self, span: Span) -> bytes:
+        key = span.number, span.block
         with self._lock:
-            data = self._blocks.get(key)
-            if data is not None:
-                self._blocks.move_to_end(key)
-                return data
-        row = frame.blocks[block]
-        decoder = FrameDecoder(self._find, None, self._limits)
-        decoder.limits.check_memory(row)
-        decoder.enter(frame.model_id, frame.base_id, frame.environment)
-        decoder.check(row)
-        at = frame.header_size + sum(b.payload_size for b in frame.blocks[:block])
-        data = decoder.decode(row, self._read(number, at, row.payload_size))
+            data = self._blocks.get(*key)
+        if data is not None:
+            return data
+        found = Decode(self.find_coder, turn=self._turn)(self.coded(*key))
+        assert isinstance(found, bytes)
         with self._lock:
             self.blocks_decoded += 1
-            if key not in self._blocks:
-                self._blocks[key] = data
-                self._held += len(data)
-            while self._held > KEPT and len(self._blocks) > 1:
-                self._held -= len(self._blocks.popitem(last=False)[1])
-        return data
+            self._blocks.put(*key, found, len(found))
+        return found
 
 
 def open_packed(

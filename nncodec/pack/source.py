@@ -45,6 +45,7 @@ class Pieces:
     warn: Warn
     voids: dict[int, list[Void]] = field(default_factory=dict)
     mapped: dict[int, Mapped] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)  # entries that were spoken of
 
     def read(self, number: int) -> Bytes:
         """The bytes of a piece, verified but for what is void."""
@@ -103,7 +104,7 @@ class Pieces:
         source = self.open(owner)
         if source is not None:
             status = os.fstat(source.fileno())
-            if status.st_size == end - begin:
+            if status.st_size == end - begin:  # else it would be read behind its end
                 view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
                 data = np.frombuffer(view, np.uint8)
                 if hashlib.sha256(data.data).digest() == stored.digests[chunk].tobytes():
@@ -115,11 +116,17 @@ class Pieces:
 
     def lose(self, number: int, owner: int, begin: int, end: int) -> None:
         """Note that bytes of the content are not those of the file, and say so once a file."""
-        voids = self.voids.setdefault(number, [])
-        path = os.fsdecode(self.plan.entries[owner].path)
-        if not voids or voids[-1][1] != begin:
+        if owner not in self.lost:
+            path = os.fsdecode(self.plan.entries[owner].path)
             self.warn(f"{path}: changed or vanished while it was packed; left out")
-        voids.append((begin, end))
+        self.lost.add(owner)
+        self.voids.setdefault(number, []).append((begin, end))
+
+    def close(self) -> None:
+        """No more pieces are wanted."""
+        for mapped in self.mapped.values():
+            mapped.source.close()
+        self.mapped.clear()
 
     def finish(self, number: int) -> list[Void]:
         """Once a piece was coded: what of it is void."""

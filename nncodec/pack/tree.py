@@ -66,7 +66,15 @@ class Selection:
         for pattern in self.excluded:
             if fnmatch.fnmatchcase(text, pattern) or fnmatch.fnmatchcase(last, pattern):
                 return False
-        return not self.outputs or os.path.abspath(os.fsdecode(path)) not in self.outputs
+        return not any(is_same(path, output) for output in self.outputs)
+
+
+def is_same(path: bytes, other: str) -> bool:
+    """Whether two paths are one, also if one leads through links to folders."""
+    folder, last = os.path.split(os.fsdecode(path))
+    if last != os.path.basename(other):  # as of nearly all: the system need not be asked
+        return False
+    return os.path.realpath(folder or ".") == os.path.realpath(os.path.dirname(other) or ".")
 
 
 def find_entries(names: Iterable[str], selection: Selection, warn: Warn) -> list[Entry]:

@@ -13,18 +13,21 @@ import fnmatch
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from nncodec import files
 from nncodec.api import print_nothing
-from nncodec.errors import MemberNotFoundError, NNCodecError, PackError
+from nncodec.engine.native import usable_cores
+from nncodec.errors import CorruptDataError, MemberNotFoundError, NNCodecError, PackError
 from nncodec.lanes import Progress, no_progress
+from nncodec.pack.decoding import Ahead
 from nncodec.pack.links import leads_out
 from nncodec.pack.reader import Member, PackedArchive
 from nncodec.pack.tree import Kind, Warn, why
+from nncodec.parallel import Workers, sharing
 
 PERMISSIONS = 0o777  # set-user-id and its like only for those who ask for owners, too
 
@@ -48,18 +51,24 @@ def unpack(
     names: Sequence[str | int] = (),
     options: Options = DEFAULT,
     *,
+    workers: Workers | None = None,
     warn: Warn = print_nothing,
     note: Warn = print_nothing,
     progress: Progress = no_progress,
 ) -> bool:
     """Write members below ``folder``, all or those that ``names``, patterns or numbers select.
 
-    A directory's name selects what is below it, too. ``warn`` hears of each member that could not
-    be written; returns whether there was none. ``note`` is given the name of each that was.
-    Raises MemberNotFoundError if one of ``names`` selects nothing, and errors of the archive.
+    A directory's name selects what is below it, too. ``workers`` decode the blocks, None: threads.
+    ``warn`` hears of each member that could not be written or is damaged; returns whether there was
+    none. ``note`` is given the name of each that was. Raises MemberNotFoundError if one of
+    ``names`` selects nothing, LimitError, ModelNotFoundError.
     """
     chosen = select(archive, names)
-    return Unpacker(archive, Path(folder), options, warn, note).run(chosen, progress)
+    unpacker = Unpacker(archive, Path(folder), options, warn, note)
+    if workers is not None:
+        return unpacker.run(chosen, workers, progress)
+    with sharing(archive.find_coder.threads or usable_cores()) as own:
+        return unpacker.run(chosen, own, progress)
 
 
 def chosen_size(archive: PackedArchive, chosen: Sequence[int]) -> int:
@@ -101,7 +110,7 @@ class Unpacker:
         self.complete = True
         self.known: set[str] = set()  # folders that were found to be some, or made
 
-    def run(self, chosen: list[int], progress: Progress) -> bool:
+    def run(self, chosen: list[int], workers: Workers, progress: Progress) -> bool:
         """All of ``chosen``; returns whether all could be written."""
         archive, kinds = self.archive, self.archive.kinds
         folders = [i for i in chosen if kinds[i] == Kind.DIRECTORY]
@@ -110,9 +119,15 @@ class Unpacker:
         for number in folders:
             with self.attempt(number) as member:
                 self.make_folder(self.path_of(member))
+        free = []
         for number in sorted(regular, key=archive.first_byte):
-            with self.attempt(number) as member:
-                self.write(member, progress)
+            with self.attempt(number, silent=True) as member:
+                self.check_free(self.path_of(member))
+                free.append(number)
+        with closing(Ahead(archive, free, workers)) as ahead:
+            for number in free:
+                with self.attempt(number) as member, closing(ahead.pieces(number)) as pieces:
+                    self.write(member, pieces, progress)
         if links:
             targets = archive.link_targets()
             for number in links:
@@ -127,11 +142,11 @@ class Unpacker:
 
     @contextmanager
     def attempt(self, number: int, silent: bool = False) -> Iterator[Member]:
-        """An error of one member is a warning; the others go on. Those of the archive do not."""
+        """An error of one member is a warning, also damage of its blocks; the others go on."""
         member = self.archive.members[number]
         try:
             yield member
-        except PackError as error:
+        except (PackError, CorruptDataError) as error:
             self.fail(member, str(error))
         except OSError as error:
             if isinstance(error, NNCodecError):
@@ -151,6 +166,8 @@ class Unpacker:
         Raises PackError.
         """
         parts = member.name.split("/")
+        if not set(parts).isdisjoint(("", ".", "..")):  # no index with such names is read
+            raise PackError("would lie outside the folder")
         if os.name == "nt" and any(set(part) & set('\\:*?"<>|') for part in parts):
             raise PackError("has a name that this system cannot have")
         if str(self.folder) not in self.known:
@@ -177,7 +194,7 @@ class Unpacker:
                 raise PackError(f"{path} is there and no directory")
         self.known.add(str(path))
 
-    def write(self, member: Member, progress: Progress) -> None:
+    def write(self, member: Member, pieces: Iterator[memoryview], progress: Progress) -> None:
         """A file, complete at once."""
         path = self.path_of(member)
         self.check_free(path)
@@ -186,7 +203,7 @@ class Unpacker:
             self.set_attributes(member, name)
 
         with placing(path, finish, self.options.replace) as file:
-            for piece in self.archive.pieces(member.extents):
+            for piece in pieces:
                 file.write(piece)
                 progress(len(piece))
 
@@ -213,7 +230,7 @@ class Unpacker:
         if self.options.owners:
             self.set_owner(member, str(path))
         if member.mtime_ns is not None and os.utime in os.supports_follow_symlinks:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OverflowError):
                 os.utime(path, ns=(member.mtime_ns, member.mtime_ns), follow_symlinks=False)
 
     def set_attributes(self, member: Member, path: str) -> None:
@@ -222,7 +239,10 @@ class Unpacker:
             self.set_owner(member, path)
         os.chmod(path, member.mode if self.options.owners else member.mode & PERMISSIONS)
         if member.mtime_ns is not None:
-            os.utime(path, ns=(member.mtime_ns, member.mtime_ns))
+            try:
+                os.utime(path, ns=(member.mtime_ns, member.mtime_ns))
+            except OverflowError:
+                raise PackError("has a time that this system does not know") from None
 
     def set_owner(self, member: Member, path: str) -> None:
         """By name, where the name is known here, else by number; links themselves."""

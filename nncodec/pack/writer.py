@@ -7,9 +7,10 @@ member and 100 a chunk (64 KiB of a large file) of what is packed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +35,7 @@ from nncodec.pack.source import Pieces, Void
 from nncodec.pack.survey import survey
 from nncodec.pack.tree import Kind, Selection, Warn, find_entries
 from nncodec.parallel import Workers
+from nncodec.remote.names import is_remote
 
 LEVEL = 1  # packed archives' default: a member is there at once
 BLOCK_SIZE = 1 << 17  # bytes: a block of it is decoded in some 0.15 s at level 1
@@ -90,6 +92,8 @@ def pack(
     check_block_size(block_size)
     if frame_size < LEAST_FRAME_SIZE:
         raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+    if is_remote(os.fspath(output)):
+        raise PackError("pack writes a file of this machine, to go on with after a kill: copy it")
     target = Path(output)
     if os.path.lexists(target) and not replace:
         raise PackError(f"{target} already exists; use -f to overwrite")
@@ -104,8 +108,8 @@ def pack(
     codec = api.load_codec(level, model, threads).with_block_size(block_size)
     codec = codec.with_workers(workers)
     unfinished = target.with_name(target.name + partial.ENDING)
-    own = tuple(os.path.abspath(path) for path in (target, unfinished))
-    entries = find_entries(names, Selection(tuple(exclude), own), warned)
+    selection = Selection(tuple(exclude), (str(target), str(unfinished)))
+    entries = find_entries(names, selection, warned)
     bars = progress or no_bars
     size = sum(entry.size for entry in entries if entry.kind == Kind.FILE)
     with bars("reading", size) as advance:
@@ -117,14 +121,17 @@ def pack(
     with open_partial(unfinished) as file:
         run = Run(plan, codec, file, warned)
         resumed = run.start(unfinished, note)
-        with bars(target.name, plan.content_size) as advance:
+        with closing(run.pieces), bars(target.name, plan.content_size) as advance:
             advance(resumed)
             run.write(advance)
         columns = run.finish()
         make_readable(unfinished)
         os.fsync(file.fileno())
-        publish(str(unfinished), target, replace)
         packed = file.tell()
+        if os.name != "nt":  # while it is locked
+            publish(str(unfinished), target, replace)
+    if os.name == "nt":  # where no open file is renamed
+        publish(str(unfinished), target, replace)
     sync_folder(target.parent)
     files = int((columns.kinds == Kind.FILE).sum())
     sizes = int(columns.sizes.sum()), plan.content_size, packed
@@ -150,6 +157,9 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
 
     Raises PackError if it cannot be had.
     """
+    with contextlib.suppress(OSError):
+        if os.lstat(path).st_nlink > 1:  # killed while it was renamed: the archive is complete
+            os.unlink(path)
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
         handle = os.open(path, flags, 0o600)

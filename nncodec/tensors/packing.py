@@ -32,7 +32,8 @@ def matrix_of(span: Span, data: Bytes) -> Matrix | None:
     dtype, rows, cols = span.dtype, span.rows, span.cols
     if dtype == Dtype.I4 and cols % 2 == 0:
         return Matrix(Dtype.U8, rows, cols // 2)
-    if dtype in (Dtype.I32, Dtype.U32) and words_are_packed(data[span.begin : span.end]):
+    sample = slice(span.begin, min(span.end, span.begin + WORD * SAMPLE))  # no more is fetched
+    if dtype in (Dtype.I32, Dtype.U32) and words_are_packed(data[sample]):
         return Matrix(Dtype.U8, rows, cols * WORD)
     model = model_of(dtype)
     if model is None or cols % model.block_elements:
