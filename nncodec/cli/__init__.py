@@ -36,6 +36,8 @@ TAKE_A_VALUE = (
     "--frame-size",
     "--exclude",
     "--files-from",
+    "--column",
+    "--key",
     "-C",
     "--directory",
     "--max-output",

@@ -75,6 +75,17 @@ FilesFrom = Annotated[
     typer.Option("--files-from", metavar="FILE", help="Names of inputs, one a line; - is stdin."),
 ]
 Null = Annotated[bool, typer.Option("--null", help="Those names end in NUL instead.")]
+Column = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="NAME",
+        help="Pack this column of text of Parquet files or saved data sets: a member a row.",
+    ),
+]
+Key = Annotated[
+    Optional[str],
+    typer.Option(metavar="NAME", help="Name those members by this column, not by their numbers."),
+]
 Packed = Annotated[str, typer.Argument(metavar="ARCHIVE", help="A packed archive.")]
 Chosen = Annotated[
     Optional[list[str]],
@@ -103,6 +114,8 @@ def pack(
     exclude: Exclude = None,
     files_from: FilesFrom = None,
     null: Null = False,
+    column: Column = None,
+    key: Key = None,
     engine: Engine = None,
     workers: WorkerCount = None,
     quiet: Quiet = 0,
@@ -112,7 +125,8 @@ def pack(
 
     Small files of a kind share what is learned from them, files and parts of files that are there
     twice are kept once. A run that was killed leaves ARCHIVE.partial; the same command goes on with
-    it. What cannot be packed is a line on standard error, and the exit code is 1.
+    it. What cannot be packed is a line on standard error, and the exit code is 1. With --column the
+    inputs are tables, of which every row is a member.
     """
     blocks = parse_block_size(block_size)
     frames = parse_size(frame_size, "--frame-size")
@@ -120,6 +134,10 @@ def pack(
         raise typer.BadParameter("give directories or files, or --files-from")
     if null and files_from is None:
         raise typer.BadParameter("--null is for --files-from")
+    if key is not None and column is None:
+        raise typer.BadParameter("--key is for --column")
+    if column is not None and (no_metadata or exclude):
+        raise typer.BadParameter("rows have no metadata, and none can be excluded")
     complete = True
     chosen = ChosenWorkers(engine, workers)
 
@@ -128,6 +146,31 @@ def pack(
         from nncodec.pack import writer
 
         names = [*(inputs or []), *listed(files_from, null)]
+        replace = files.check_overwrite(os.devnull, Path(name), force)
+        note = say if not quiet else ignore
+        if column is not None:
+            from nncodec.pack import tables
+
+            with bars(bool(quiet))(name, None) as progress:
+                summary = tables.pack_table(
+                    names,
+                    name,
+                    column,
+                    key=key,
+                    level=level,
+                    model=model,
+                    threads=threads or None,
+                    workers=chosen(),
+                    block_size=blocks or writer.BLOCK_SIZE,
+                    frame_size=frames or writer.FRAME_SIZE,
+                    dedup=not no_dedup,
+                    replace=replace,
+                    note=note,
+                    progress=progress,
+                )
+            if not quiet:
+                print(summary_line(name, summary, "row"), file=sys.stderr)
+            return
         summary = writer.pack(
             names,
             name,
@@ -140,9 +183,9 @@ def pack(
             dedup=not no_dedup,
             metadata=not no_metadata,
             exclude=exclude or (),
-            replace=files.check_overwrite(os.devnull, Path(name), force),
+            replace=replace,
             warn=say,
-            note=say if not quiet else ignore,
+            note=note,
             added=print if verbose else ignore,
             progress=bars(bool(quiet)),
         )
@@ -215,7 +258,7 @@ def bars(quiet: bool) -> Bars:
     from nncodec.cli.progress import progress_bar
 
     @contextmanager
-    def bar(name: str, total: int) -> Iterator[Progress]:
+    def bar(name: str, total: int | None) -> Iterator[Progress]:
         with progress_bar(name, total, quiet) as progress:
             yield progress
 
@@ -225,7 +268,7 @@ def bars(quiet: bool) -> Bars:
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Bars = Callable[[str, int], AbstractContextManager[Progress]]
+    Bars = Callable[[str, int | None], AbstractContextManager[Progress]]
 
 
 def listed(source: str | None, null: bool) -> list[str]:
@@ -237,13 +280,13 @@ def listed(source: str | None, null: bool) -> list[str]:
     return [os.fsdecode(name) for name in data.split(b"\0" if null else b"\n") if name]
 
 
-def summary_line(name: str, summary: Summary) -> str:
+def summary_line(name: str, summary: Summary, what: str = "file") -> str:
     """``corpus.nnc: 5000 files, 2.41 bits/byte, 3.32x (N => M bytes, D of them twice)``."""
-    files_word = "file" if summary.files == 1 else "files"
+    counted = what if summary.files == 1 else what + "s"
     bits = f"{8 * summary.packed / summary.size:.2f} bits/byte, " if summary.size else ""
     twice = summary.size - summary.content
     again = f"; {twice} bytes were there before" if twice else ""
     return (
-        f"{name}: {summary.files} {files_word}, {bits}{summary.size / summary.packed:.2f}x "
+        f"{name}: {summary.files} {counted}, {bits}{summary.size / summary.packed:.2f}x "
         f"({summary.size} => {summary.packed} bytes{again})"
     )

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from nncodec import api
 from nncodec.container import MAGIC, WITH_MODEL, Frame
@@ -240,6 +241,21 @@ class PackedArchive:
         """Where in the content a member begins; 0 if it has no bytes."""
         first = int(self._firsts[number])
         return int(self._columns.begins[first]) if first < self._firsts[number + 1] else 0
+
+    def places(
+        self, numbers: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of (n,) members: where in the content each begins (0 without bytes), and its bytes."""
+        firsts, behind = self._firsts[numbers], self._firsts[numbers + 1]
+        sums: npt.NDArray[np.int64] = ends_of(self._columns.sizes)
+        begins = np.append(self._columns.begins, np.uint64(0))[firsts].astype(np.int64)
+        return np.where(firsts < behind, begins, 0), sums[behind] - sums[firsts]
+
+    @property
+    def frame_ends(self) -> npt.NDArray[np.int64]:
+        """Where in the content each frame ends."""
+        ends: npt.NDArray[np.int64] = self._contents[1:]
+        return ends
 
     def link_targets(self) -> dict[bytes, bytes]:
         """The targets of all symbolic links by their names."""
