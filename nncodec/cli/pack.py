@@ -29,6 +29,7 @@ from nncodec.cli.options import (
 from nncodec.cli.sizes import parse_block_size, parse_size
 from nncodec.levels import LEVELS
 from nncodec.limits import Limits
+from nncodec.remote.names import plain
 
 if TYPE_CHECKING:
     from nncodec.lanes import Progress
@@ -142,7 +143,7 @@ def pack(
             dedup=not no_dedup,
             metadata=not no_metadata,
             exclude=exclude or (),
-            replace=files.check_overwrite(os.devnull, files.target_of(name), force),
+            replace=files.check_overwrite(os.devnull, files.target_of(plain(name)), force),
             warn=say,
             note=say if not quiet else ignore,
             added=print if verbose else ignore,

@@ -113,12 +113,13 @@ def find_entries(names: Iterable[str], selection: Selection, warn: Warn) -> list
     """
     entries: list[Entry] = []
     for given in names:
+        given = plain(given)
         if is_remote(given):
             from nncodec.pack.objects import find_objects
 
             entries += find_objects(given, selection, warn)
             continue
-        for path in expand(plain(given)):
+        for path in expand(given):
             entries += walk(os.fsencode(path), selection, warn)
     entries.sort(key=lambda entry: entry.name)
     unique: list[Entry] = []

@@ -132,7 +132,7 @@ def pack(
 
 def target_of(output: str | os.PathLike[str], replace: bool) -> Path | Store:
     """Where the archive will be. Raises PackError, RemoteError if it cannot be there."""
-    name = os.fspath(output)
+    name = plain(os.fspath(output))
     if is_remote(name):
         from nncodec.remote.store import Store
 
@@ -143,7 +143,7 @@ def target_of(output: str | os.PathLike[str], replace: bool) -> Path | Store:
         if store.exists(blind=replace) and not replace:
             raise RemoteExistsError(name, "already exists; use -f to overwrite")
         return store
-    target = Path(plain(name))
+    target = Path(name)
     if os.path.lexists(target) and not replace:
         raise PackError(f"{target} already exists; use -f to overwrite")
     if target.is_dir():
