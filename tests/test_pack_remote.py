@@ -187,6 +187,33 @@ def test_objects_that_change(
     assert contents(str(tmp_path / "c.nnc")) == {n: d for n, d in tree.items() if n not in lost}
 
 
+def test_objects_that_are_not_what_was_listed(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("x/grown", "x/long", "x/shrunk", "x/stays", "x/gone"):
+        s3.put(name, NOISE if name == "x/long" else LINES)
+    find = objects.find
+
+    def changing(store: Any) -> Any:
+        yield from find(store)
+        s3.put("x/grown", LINES + b"more")
+        s3.put("x/long", NOISE + b"more")
+        s3.put("x/shrunk", LINES[:-1])
+        s3.fs.rm_file(f"{BUCKET}/x/gone")
+        s3.server.short = 1  # which is made good
+
+    monkeypatch.setattr(objects, "find", changing)
+    result = cli("pack", url("x/"), "-o", tmp_path / "c.nnc", "-q")
+    assert result.rc == 1
+    assert sorted(line.removeprefix("nncodec: ") for line in result.errors) == [
+        f"{url('x/gone')}: no such file; check its name; left out",
+        f"{url('x/grown')}: changed while it was read; left out",
+        f"{url('x/long')}: changed while it was read; left out",
+        f"{url('x/shrunk')}: changed while it was read; left out",
+    ]
+    assert contents(str(tmp_path / "c.nnc")) == {"x/stays": LINES}
+
+
 def test_a_long_object_is_read_by_ranges(
     s3: S3, tree: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
