@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -30,6 +29,7 @@ from nncodec.cli.options import (
 from nncodec.cli.sizes import parse_block_size, parse_size
 from nncodec.levels import LEVELS
 from nncodec.limits import Limits
+from nncodec.remote.names import plain
 
 if TYPE_CHECKING:
     from nncodec.lanes import Progress
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     Optional[list[str]],
-    typer.Argument(metavar="DIR|GLOB|FILE...", help="What to pack; of a directory all below it."),
+    typer.Argument(
+        metavar="DIR|GLOB|FILE|URL...", help="What to pack; of a directory all below it."
+    ),
 ]
-Archive = Annotated[str, typer.Option("-o", "--output", help="The archive, such as corpus.nnc.")]
+Archive = Annotated[str, typer.Option("-o", "--output", help="The archive: corpus.nnc, or a URL.")]
 Level = Annotated[
     int,
     typer.Option(
@@ -124,9 +126,10 @@ def pack(
     """Pack directories and files into one archive with an index, for unpack, ls and cat.
 
     Small files of a kind share what is learned from them, files and parts of files that are there
-    twice are kept once. A run that was killed leaves ARCHIVE.partial; the same command goes on with
-    it. What cannot be packed is a line on standard error, and the exit code is 1. With --column the
-    inputs are tables, of which every row is a member.
+    twice are kept once. Inputs and the archive may be URLs. A run that was killed leaves
+    ARCHIVE.partial, and the same command goes on with it; behind a URL it begins anew. What cannot
+    be packed is a line on standard error, and the exit code is 1. With --column the inputs are
+    tables, of which every row is a member.
     """
     blocks = parse_block_size(block_size)
     frames = parse_size(frame_size, "--frame-size")
@@ -146,7 +149,7 @@ def pack(
         from nncodec.pack import writer
 
         names = [*(inputs or []), *listed(files_from, null)]
-        replace = files.check_overwrite(os.devnull, Path(name), force)
+        replace = files.check_overwrite(os.devnull, files.target_of(plain(name)), force)
         note = say if not quiet else ignore
         if column is not None:
             from nncodec.pack import tables

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import BinaryIO, cast
 
-from nncodec.errors import PackError
+from nncodec.errors import PackError, RemoteChangedError, RemoteNotFoundError
 from nncodec.remote.names import is_remote, plain
 
 FLAGS = (
@@ -16,6 +16,8 @@ FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+# What costs the one object that it is raised of; other errors of a store end all.
+LOST = (RemoteChangedError, RemoteNotFoundError, PackError)
 
 
 def open_member(path: bytes) -> BinaryIO:

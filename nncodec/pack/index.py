@@ -28,6 +28,7 @@ MOST_RATIO = 1000  # that an index may be smaller by; what would be is stored
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 24, "lc": 3, "lp": 0, "pb": 0}]
 
 Numbers = npt.NDArray[np.uint64]
+NOBODY = (1 << 32) - 1  # the uid and gid of what has no owner, as chown(2) has it
 METADATA = 1  # a flag: modes, times and owners are there
 
 
@@ -64,6 +65,12 @@ class Columns:
     groups: bytes
     archive_size: int  # bytes of the archive in front of the index's frame
     metadata: bool = True
+
+
+def owner_of(column: Numbers, number: int) -> int | None:
+    """The uid or gid of a member."""
+    owner = int(column[number])
+    return None if owner == NOBODY else owner
 
 
 # In the order in which they are written: name, bytes of a number, whose column it is.

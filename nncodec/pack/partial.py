@@ -76,6 +76,11 @@ def begin(file: BinaryIO, fingerprint: bytes) -> Progressed:
     """Begin anew in an open file."""
     file.seek(0)
     file.truncate()
+    return begin_frames(file, fingerprint)
+
+
+def begin_frames(file: BinaryIO, fingerprint: bytes) -> Progressed:
+    """Write what an archive begins with, where nothing is."""
     head = skippable_frame(PLAN_TYPE, fingerprint)
     file.write(head)
     return Progressed(FrameTable(len(head)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nncodec.pack.index import Columns, Numbers, none, pack_columns, seconds_of
+from nncodec.pack.index import NOBODY, Columns, Numbers, none, pack_columns, seconds_of
 from nncodec.pack.names import Names
 from nncodec.pack.survey import DIGEST, Survey
 from nncodec.pack.tree import Entry, Kind
@@ -177,7 +177,7 @@ def mode_of(entry: Entry, metadata: bool) -> int:
 
 def owners(numbers: set[int], name_of: Callable[[int], bytes]) -> bytes:
     """``1000 NUL name NUL``, by number, of those that have names here."""
-    named = [(number, name_of(number)) for number in sorted(numbers)]
+    named = [(number, name_of(number)) for number in sorted(numbers - {NOBODY})]
     return b"".join(b"%d\0%s\0" % (number, name) for number, name in named if name)
 
 

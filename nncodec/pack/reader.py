@@ -27,7 +27,7 @@ from nncodec.header import parse_header
 from nncodec.limits import NO_LIMITS, Limits
 from nncodec.memory import View
 from nncodec.pack.files import open_archive
-from nncodec.pack.index import Numbers, mtime_of
+from nncodec.pack.index import Numbers, mtime_of, owner_of
 from nncodec.pack.indexfile import read_index
 from nncodec.pack.names import Names
 from nncodec.pack.tree import Kind
@@ -83,7 +83,8 @@ class Recent(Generic[T]):
 
 @dataclass(frozen=True)
 class Member:
-    """A member as the index has it. Without metadata ``mtime_ns``, ``uid``, ``gid`` are None."""
+    """A member as the index has it. Without metadata ``mtime_ns``, ``uid``, ``gid`` are None; the
+    last two are so of what was an object of a store, too."""
 
     name: str
     kind: Kind
@@ -278,8 +279,8 @@ class PackedArchive:
         columns, kind = self._columns, Kind(int(self._columns.kinds[number]))
         extents = self.extents(number)
         metadata = columns.metadata
-        uid = int(columns.uids[number]) if metadata else None
-        gid = int(columns.gids[number]) if metadata else None
+        uid = owner_of(columns.uids, number) if metadata else None
+        gid = owner_of(columns.gids, number) if metadata else None
         time = None
         if metadata:
             time = mtime_of(int(columns.seconds[number]), int(columns.nanoseconds[number]))

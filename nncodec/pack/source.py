@@ -11,16 +11,19 @@ import hashlib
 import mmap
 import os
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from nncodec.blocks import Bytes
-from nncodec.errors import PackError
-from nncodec.pack.files import open_member
+from nncodec.errors import PackError, RemoteError
+from nncodec.pack.files import LOST, open_member
 from nncodec.pack.plan import Plan
 from nncodec.pack.survey import stamp
 from nncodec.pack.tree import Warn
+
+if TYPE_CHECKING:
+    from nncodec.pack.objects import Objects
 
 Void = tuple[int, int]  # bytes of the content, begin and end
 
@@ -46,6 +49,7 @@ class Pieces:
     voids: dict[int, list[Void]] = field(default_factory=dict)
     mapped: dict[int, Mapped] = field(default_factory=dict)
     lost: set[int] = field(default_factory=set)  # entries that were spoken of
+    objects: Objects | None = None  # reads what is behind URLs
 
     def read(self, number: int) -> Bytes:
         """The bytes of a piece, verified but for what is void."""
@@ -56,14 +60,20 @@ class Pieces:
         first = int(np.searchsorted(stored.begins, begin, "right")) - 1
         behind = int(np.searchsorted(stored.begins, end))
         out = np.zeros(end - begin, np.uint8)
-        owner, source = -1, None
+        if self.objects is not None:
+            owners = np.unique(stored.owners[first:behind])
+            self.objects.prepare([self.plan.entries[int(owner)] for owner in owners])
+        owner, source, fresh = -1, None, False
         try:
             for chunk in range(first, behind):
                 if stored.owners[chunk] != owner:
-                    if source is not None:
-                        source.close()
+                    self.leave(owner, source)
                     owner, source = int(stored.owners[chunk]), None
                     source = self.open(owner)
+                    fresh = True
+                if source is not None and self.plan.entries[owner].store is not None:
+                    self.expect(source, chunk, behind, fresh)
+                fresh = False
                 data = self.read_chunk(source, chunk) if source is not None else None
                 at = int(stored.begins[chunk])
                 low, high = max(at, begin), min(at + int(stored.sizes[chunk]), end)
@@ -72,15 +82,34 @@ class Pieces:
                 else:
                     out[low - begin : high - begin] = data[low - at : high - at]
         finally:
-            if source is not None:
-                source.close()
+            self.leave(owner, source)
         return out
 
     def open(self, owner: int) -> BinaryIO | None:
+        entry = self.plan.entries[owner]
+        if entry.store is not None and self.objects is not None:
+            return self.objects.open(entry)
         try:
-            return open_member(self.plan.entries[owner].path)
+            return open_member(entry.path)
         except (OSError, PackError):
             return None
+
+    def leave(self, owner: int, source: BinaryIO | None) -> None:
+        """No more is read of it in this piece; objects stay open for the next one."""
+        if source is not None and self.plan.entries[owner].store is None:
+            source.close()
+
+    def expect(self, source: BinaryIO, chunk: int, behind: int, fresh: bool) -> None:
+        """Tell a long object how far chunks follow each other, where one follows none."""
+        stored, expect = self.plan.stored, getattr(source, "expect", None)
+        end = offset = int(stored.offsets[chunk])
+        if expect is None or (source.tell() == offset and not fresh):
+            return
+        for later in range(chunk, behind):
+            if stored.owners[later] != stored.owners[chunk] or stored.offsets[later] != end:
+                break
+            end += int(stored.sizes[later])
+        expect(offset, end)
 
     def read_chunk(self, source: BinaryIO, chunk: int) -> Bytes | None:
         """None if it is not what it was."""
@@ -90,6 +119,10 @@ class Pieces:
             source.seek(int(stored.offsets[chunk]))
             while len(data) < size and (part := source.read(size - len(data))):
                 data += part
+        except LOST:
+            return None
+        except RemoteError:  # a network that is gone is not the file's fault
+            raise
         except OSError:
             return None
         if hashlib.sha256(data).digest() != stored.digests[chunk].tobytes():
@@ -102,7 +135,12 @@ class Pieces:
         chunk = int(np.searchsorted(stored.begins, begin))
         owner = int(stored.owners[chunk])
         source = self.open(owner)
-        if source is not None:
+        if source is not None and self.plan.entries[owner].store is not None:
+            self.expect(source, chunk, chunk + 1, True)
+            fetched = self.read_chunk(source, chunk)
+            if fetched is not None:
+                return fetched
+        elif source is not None:
             status = os.fstat(source.fileno())
             if status.st_size == end - begin:  # else it would be read behind its end
                 view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
@@ -117,8 +155,8 @@ class Pieces:
     def lose(self, number: int, owner: int, begin: int, end: int) -> None:
         """Note that bytes of the content are not those of the file, and say so once a file."""
         if owner not in self.lost:
-            path = os.fsdecode(self.plan.entries[owner].path)
-            self.warn(f"{path}: changed or vanished while it was packed; left out")
+            label = self.plan.entries[owner].label
+            self.warn(f"{label}: changed or vanished while it was packed; left out")
         self.lost.add(owner)
         self.voids.setdefault(number, []).append((begin, end))
 

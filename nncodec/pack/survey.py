@@ -10,8 +10,9 @@ import hashlib
 import mmap
 import os
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from nncodec.errors import PackError
 from nncodec.lanes import Progress
@@ -19,6 +20,9 @@ from nncodec.pack.chunks import LEAST, read_chunks
 from nncodec.pack.files import open_member
 from nncodec.pack.tree import Entry, Kind, Warn, why
 from nncodec.tensors.spans import find_spans
+
+if TYPE_CHECKING:
+    from nncodec.pack.objects import Objects
 
 DIGEST = 32  # bytes of SHA-256
 LEAST_TENSORS = 1 << 16  # bytes of a file that may get frames of its own for its tensors
@@ -42,50 +46,80 @@ class Survey:
     digests: bytearray = field(default_factory=bytearray)
 
 
-def survey(entries: list[Entry], progress: Progress, warn: Warn) -> Survey:
-    """Read all files once. ``warn`` hears of those that cannot be read or change meanwhile."""
+@dataclass
+class Read:
+    """What a reading of a file gives: its chunks' ``sizes`` and ``digests``, its first bytes,
+    whether it is a file of tensors, kept ``whole``."""
+
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    digests: bytearray = field(default_factory=bytearray)
+    start: bytes = b""
+    whole: bool = False
+
+    @classmethod
+    def whole_of(cls, source: BinaryIO, size: int) -> Read:
+        return cls(array("Q", (size,)), bytearray(digest_of(source)), whole=True)
+
+    @classmethod
+    def chunks_of(cls, chunks: Iterable[bytes | memoryview]) -> Read:
+        found = cls()
+        for chunk in chunks:
+            found.start = found.start or bytes(chunk[:SNIFFED])
+            found.sizes.append(len(chunk))
+            found.digests += hashlib.sha256(chunk).digest()
+        return found
+
+
+def survey(
+    entries: list[Entry], progress: Progress, warn: Warn, objects: Objects | None = None
+) -> Survey:
+    """Read all files once. ``warn`` hears of those that cannot be read or change meanwhile.
+
+    ``objects`` reads those behind URLs. Raises RemoteError if that fails for more than a file.
+    """
     found = Survey()
-    for entry in entries:
+    for entry in entries if objects is None else objects.ahead(entries):
         if entry.kind == Kind.FILE:
             try:
-                with open_member(entry.path) as source:
-                    add_file(found, entry, source, progress)
+                if entry.store is None or objects is None:
+                    read = read_file(entry)
+                else:
+                    read = objects.read(entry)
+                add_file(found, entry, read)
+                progress(entry.size)
             except (OSError, PackError) as error:
                 reason = why(error) if isinstance(error, OSError) else str(error)
-                warn(f"{os.fsdecode(entry.path)}: {reason}; left out")
+                warn(f"{entry.label}: {reason}; left out")
                 continue
         found.entries.append(entry)
     return found
 
 
-def add_file(found: Survey, entry: Entry, source: BinaryIO, progress: Progress) -> None:
-    """Hash an open file. Raises PackError if it changes; then nothing is added."""
-    before = os.fstat(source.fileno())
-    sizes, digests, start = array("Q"), bytearray(), b""
-    whole = has_tensors(source, before.st_size)
-    if whole:
-        sizes.append(before.st_size)
-        digests += digest_of(source)
-    elif before.st_size <= LEAST:  # as most files are
-        start = source.read(LEAST + 1) or b""
-        if start:
-            sizes.append(len(start))
-            digests += hashlib.sha256(start).digest()
-    else:
-        for chunk in read_chunks(source):
-            start = start or bytes(chunk[:SNIFFED])
-            sizes.append(len(chunk))
-            digests += hashlib.sha256(chunk).digest()
-    after = os.fstat(source.fileno())
-    if stamp(before) != stamp(after) or sum(sizes) != before.st_size:
+def read_file(entry: Entry) -> Read:
+    """Read a file of this machine, and take what the system says of it. Raises OSError, PackError
+    if it changes."""
+    with open_member(entry.path) as source:
+        before = os.fstat(source.fileno())
+        if has_tensors(source, before.st_size):
+            read = Read.whole_of(source, before.st_size)
+        elif before.st_size <= LEAST:  # as most files are
+            start = source.read(LEAST + 1)
+            read = Read.chunks_of((start,) if start else ())
+        else:
+            read = Read.chunks_of(read_chunks(source))
+        after = os.fstat(source.fileno())
+    if stamp(before) != stamp(after) or sum(read.sizes) != before.st_size:
         raise PackError("changed while it was read")
     entry.take(before)
-    progress(before.st_size)
-    found.counts.append(len(sizes))
-    found.tensors.append(whole)
-    found.groups.append(group_of(entry.name, start))
-    found.sizes += sizes
-    found.digests += digests
+    return read
+
+
+def add_file(found: Survey, entry: Entry, read: Read) -> None:
+    found.counts.append(len(read.sizes))
+    found.tensors.append(read.whole)
+    found.groups.append(group_of(entry.name, read.start))
+    found.sizes += read.sizes
+    found.digests += read.digests
 
 
 def stamp(status: os.stat_result) -> tuple[int, int]:

@@ -14,8 +14,15 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from nncodec.errors import PackError
+from nncodec.remote.names import is_remote, plain
+
+if TYPE_CHECKING:
+    from nncodec.remote.store import Store
+
+SLASH = 0x2F
 
 
 class Kind(IntEnum):
@@ -41,6 +48,20 @@ class Entry:
     device: int
     inode: int
     target: bytes = b""  # of a symbolic link
+    store: Store | None = None  # whose path it is, if it is behind a URL
+
+    @property
+    def label(self) -> str:
+        """What it is called where people read it."""
+        path = os.fsdecode(self.path)
+        return path if self.store is None else self.store.url_of(path)
+
+    def is_same(self, other: Entry) -> bool:
+        """Whether it is one file with another entry."""
+        if self.store is None or other.store is None:
+            here = self.store is other.store
+            return here and (self.device, self.inode) == (other.device, other.inode)
+        return self.store.fs is other.store.fs and self.path == other.path
 
     def take(self, status: os.stat_result) -> None:
         """What the system says of it now."""
@@ -55,17 +76,23 @@ Warn = Callable[[str], None]
 @dataclass(frozen=True)
 class Selection:
     """Which entries there are. ``excluded`` are shell patterns, of names or of last parts of them;
-    what is in an excluded directory is excluded. ``outputs`` are files that packing writes."""
+    what is in an excluded directory is excluded. ``outputs`` are files that packing writes, or
+    ``store`` is the one behind a URL."""
 
     excluded: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    store: Store | None = None
+
+    def excludes(self, name: str) -> bool:
+        last = name.rpartition("/")[2]
+        return any(
+            fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(last, pattern)
+            for pattern in self.excluded
+        )
 
     def keeps(self, name: bytes, path: bytes) -> bool:
-        text = os.fsdecode(name)
-        last = text.rpartition("/")[2]
-        for pattern in self.excluded:
-            if fnmatch.fnmatchcase(text, pattern) or fnmatch.fnmatchcase(last, pattern):
-                return False
+        if self.excluded and self.excludes(os.fsdecode(name)):
+            return False
         return not any(is_same(path, output) for output in self.outputs)
 
 
@@ -78,13 +105,20 @@ def is_same(path: bytes, other: str) -> bool:
 
 
 def find_entries(names: Iterable[str], selection: Selection, warn: Warn) -> list[Entry]:
-    """The entries of files, of directories with all below them, and of patterns; by name.
+    """The entries of files, of directories with all below them, and of patterns, here and behind
+    URLs; by name.
 
     ``warn`` hears of what is left out: what cannot be read, sockets, devices, pipes. Raises
-    PackError for a name that is not there, and if two different files have one name.
+    PackError for a name that is not there, and if two different files have one name; RemoteError.
     """
     entries: list[Entry] = []
     for given in names:
+        given = plain(given)
+        if is_remote(given):
+            from nncodec.pack.objects import find_objects
+
+            entries += find_objects(given, selection, warn)
+            continue
         for path in expand(given):
             entries += walk(os.fsencode(path), selection, warn)
     entries.sort(key=lambda entry: entry.name)
@@ -92,13 +126,26 @@ def find_entries(names: Iterable[str], selection: Selection, warn: Warn) -> list
     for entry in entries:
         if not unique or unique[-1].name != entry.name:
             unique.append(entry)
-        elif (unique[-1].device, unique[-1].inode) != (entry.device, entry.inode):
-            first, second = (os.fsdecode(e.path) for e in (unique[-1], entry))
+        elif not unique[-1].is_same(entry):
+            first, second = unique[-1].label, entry.label
             raise PackError(
                 f"{first} and {second} would both be the member {os.fsdecode(entry.name)}; "
                 "pack them on their own, or from a folder above both"
             )
-    return unique
+    return without_folders(unique, warn) if any(e.store is not None for e in unique) else unique
+
+
+def without_folders(entries: list[Entry], warn: Warn) -> list[Entry]:
+    """Without objects whose names go on behind another file's, which no directory can hold."""
+    files = {entry.name for entry in entries if entry.kind != Kind.DIRECTORY}
+    kept: list[Entry] = []
+    for entry in entries:
+        ends = (at for at, byte in enumerate(entry.name) if byte == SLASH)
+        if entry.store is not None and any(entry.name[:end] in files for end in ends):
+            warn(f"{entry.label}: lies below what is a file itself; left out")
+        else:
+            kept.append(entry)
+    return kept
 
 
 def expand(given: str) -> list[str]:

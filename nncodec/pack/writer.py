@@ -1,8 +1,9 @@
 """Packing: survey, plan, pieces through the codec into ``OUT.partial``, index, a new name.
 
 A kill at any moment leaves ``OUT.partial``, and the same command goes on with it; the archive's
-bytes are those of a run without a kill. Memory is bounded by a few pieces and about 200 bytes a
-member and 100 a chunk (64 KiB of a large file) of what is packed.
+bytes are those of a run without a kill. Behind a URL nothing is left, and nothing to go on with.
+Memory is bounded by a few pieces and about 200 bytes a member and 100 a chunk (64 KiB of a large
+file) of what is packed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from nncodec import api
 from nncodec.blocks import check_block_size
 from nncodec.codec import Codec
 from nncodec.container import VERSION
-from nncodec.errors import PackError
+from nncodec.errors import PackError, RemoteExistsError
 from nncodec.files import make_readable, publish, sync_folder
 from nncodec.lanes import Progress, no_progress
 from nncodec.numerics import NUMERIC_VERSION
@@ -33,9 +34,13 @@ from nncodec.pack.partial import Progressed
 from nncodec.pack.plan import Plan, Settings, make_plan
 from nncodec.pack.source import Pieces, Void
 from nncodec.pack.survey import survey
-from nncodec.pack.tree import Kind, Selection, Warn, find_entries
+from nncodec.pack.tree import Entry, Kind, Selection, Warn, find_entries
 from nncodec.parallel import Workers
-from nncodec.remote.names import is_remote
+from nncodec.remote.names import is_remote, last_part, plain
+
+if TYPE_CHECKING:
+    from nncodec.pack.objects import Objects
+    from nncodec.remote.store import Store
 
 LEVEL = 1  # packed archives' default: a member is there at once
 BLOCK_SIZE = 1 << 17  # bytes: a block of it is decoded in some 0.15 s at level 1
@@ -78,27 +83,23 @@ def pack(
     added: Warn = api.print_nothing,
     progress: Bars | None = None,
 ) -> Summary:
-    """Pack files, directories and patterns into the archive ``output``; sizes in bytes.
+    """Pack files, directories and patterns into the archive ``output``; sizes in bytes. All of them
+    may be behind URLs, and the archive: then it is uploaded as it is made, and there once complete.
 
     Blocks of ``block_size`` bytes are what reading a member decodes; ``workers`` code them, and the
     archive never depends on who does. About every ``frame_size`` bytes of content what was done is
     made to last; it is kept in ``output.partial`` when the process ends early, and the same call
-    goes on from there. ``dedup``: bytes that are there twice are kept once. Without ``metadata``
-    the archive depends on names, contents, links and whether files can be executed, alone.
+    goes on from there, unless ``output`` is a URL. ``dedup``: bytes that are there twice are kept
+    once. Without ``metadata`` the archive depends on names, contents, links and whether files can
+    be executed, alone.
     ``warn`` hears of what is left out, ``note`` of what is done, ``added`` of each member's name;
     ``progress(name, total)`` is a context of a callable that takes finished bytes. Raises
-    PackError, OSError, and what ``nncodec.compress`` does.
+    PackError, OSError, RemoteError, and what ``nncodec.compress`` does.
     """
     check_block_size(block_size)
     if frame_size < LEAST_FRAME_SIZE:
         raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
-    if is_remote(os.fspath(output)):
-        raise PackError("pack writes a file of this machine, to go on with after a kill: copy it")
-    target = Path(output)
-    if os.path.lexists(target) and not replace:
-        raise PackError(f"{target} already exists; use -f to overwrite")
-    if target.is_dir():
-        raise PackError(f"{target} is a directory")
+    target = target_of(output, replace)
     losses: list[str] = []
 
     def warned(text: str) -> None:
@@ -107,35 +108,103 @@ def pack(
 
     codec = api.load_codec(level, model, threads).with_block_size(block_size)
     codec = codec.with_workers(workers)
-    unfinished = target.with_name(target.name + partial.ENDING)
-    selection = Selection(tuple(exclude), (str(target), str(unfinished)))
-    entries = find_entries(names, selection, warned)
+    settings = Settings(block_size, frame_size, dedup, metadata, coder_name(codec, level))
+    entries = find_entries(names, selection_of(exclude, target), warned)
     bars = progress or no_bars
     size = sum(entry.size for entry in entries if entry.kind == Kind.FILE)
-    with bars("reading", size) as advance:
-        found = survey(entries, advance, warned)
-    for entry in found.entries:
-        added(os.fsdecode(entry.name))
-    settings = Settings(block_size, frame_size, dedup, metadata, coder_name(codec, level))
-    plan = make_plan(found, settings)
-    with open_partial(unfinished) as file:
-        run = Run(plan, codec, file, warned)
-        resumed = run.start(unfinished, note)
-        with closing(run.pieces), bars(target.name, plan.content_size) as advance:
-            advance(resumed)
-            run.write(advance)
-        columns = run.finish()
-        make_readable(unfinished)
-        os.fsync(file.fileno())
-        packed = file.tell()
-        if os.name != "nt":  # while it is locked
-            publish(str(unfinished), target, replace)
-    if os.name == "nt":  # where no open file is renamed
-        publish(str(unfinished), target, replace)
-    sync_folder(target.parent)
+    with opened_objects(entries) as objects:
+        with bars("reading", size) as advance:
+            found = survey(entries, advance, warned, objects)
+        for entry in found.entries:
+            added(os.fsdecode(entry.name))
+        plan = make_plan(found, settings)
+        run = Run(plan, codec, Pieces(plan, warned, objects=objects))
+        name = target.name if isinstance(target, Path) else last_part(target.url)
+        with closing(run.pieces), bars(name, plan.content_size) as advance:
+            if isinstance(target, Path):
+                resumed, columns = write_file(run, target, replace, note, advance)
+            else:
+                resumed, columns = 0, upload(run, target, replace, advance)
     files = int((columns.kinds == Kind.FILE).sum())
-    sizes = int(columns.sizes.sum()), plan.content_size, packed
+    sizes = int(columns.sizes.sum()), plan.content_size, run.size
     return Summary(len(columns.names), files, *sizes, resumed, not losses)
+
+
+def target_of(output: str | os.PathLike[str], replace: bool) -> Path | Store:
+    """Where the archive will be. Raises PackError, RemoteError if it cannot be there."""
+    name = plain(os.fspath(output))
+    if is_remote(name):
+        from nncodec.remote.store import Store
+
+        store = Store(name)
+        store.check_writable()
+        if name.endswith("/"):
+            raise PackError(f"{name} is a directory")
+        if store.exists(blind=replace) and not replace:
+            raise RemoteExistsError(name, "already exists; use -f to overwrite")
+        return store
+    target = Path(name)
+    if os.path.lexists(target) and not replace:
+        raise PackError(f"{target} already exists; use -f to overwrite")
+    if target.is_dir():
+        raise PackError(f"{target} is a directory")
+    return target
+
+
+def selection_of(exclude: Sequence[str], target: Path | Store) -> Selection:
+    """All but what is excluded, and the archive itself."""
+    if isinstance(target, Path):
+        return Selection(tuple(exclude), (str(target), str(unfinished(target))))
+    return Selection(tuple(exclude), store=target)
+
+
+def unfinished(target: Path) -> Path:
+    return target.with_name(target.name + partial.ENDING)
+
+
+@contextmanager
+def opened_objects(entries: list[Entry]) -> Iterator[Objects | None]:
+    """What reads those behind URLs, if there are any."""
+    if all(entry.store is None for entry in entries):
+        yield None
+        return
+    from nncodec.pack.objects import Objects
+
+    with closing(Objects()) as objects:
+        yield objects
+
+
+def write_file(
+    run: Run, target: Path, replace: bool, note: Warn, advance: Progress
+) -> tuple[int, Columns]:
+    """Returns how much of the content was done before, and the index."""
+    path = unfinished(target)
+    with open_partial(path) as file:
+        resumed = run.start(file, path, note)
+        advance(resumed)
+        run.write(advance)
+        columns = run.finish()
+        make_readable(path)
+        os.fsync(file.fileno())
+        if os.name != "nt":  # while it is locked
+            publish(str(path), target, replace)
+    if os.name == "nt":  # where no open file is renamed
+        publish(str(path), target, replace)
+    sync_folder(target.parent)
+    return resumed, columns
+
+
+def upload(run: Run, target: Store, replace: bool, advance: Progress) -> Columns:
+    """The same bytes in parts, which are a file once all are there; nothing of them is kept if not.
+
+    Raises RemoteError.
+    """
+    from nncodec.remote.sink import uploading
+
+    with uploading(target, replace) as file:
+        run.begin(file)
+        run.write(advance)
+        return run.finish()
 
 
 def coder_name(codec: Codec, level: int) -> str:
@@ -171,26 +240,33 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
 
 
 class Run:
-    """The pieces of a plan, from files to a partial archive."""
+    """The pieces of a plan, from files to an archive: a partial one, or one that is uploaded."""
 
-    def __init__(self, plan: Plan, codec: Codec, file: BinaryIO, warn: Warn) -> None:
-        self.plan, self.codec, self.file = plan, codec, file
-        self.pieces = Pieces(plan, warn)
+    def __init__(self, plan: Plan, codec: Codec, pieces: Pieces) -> None:
+        self.plan, self.codec, self.pieces = plan, codec, pieces
+        self.marks = partial.checkpoints(plan.ends, plan.whole, plan.frame_size)
+        self.sync: Callable[[BinaryIO], None] = partial.sync
+        self.size = 0  # of the archive, once it is finished
+        self.file: BinaryIO
         self.done: Progressed
 
-    def start(self, path: Path, note: Warn) -> int:
+    def start(self, file: BinaryIO, path: Path, note: Warn) -> int:
         """Go on with what is there, or begin; returns how much of the content is done."""
-        plan = self.plan
-        self.marks = partial.checkpoints(plan.ends, plan.whole, plan.frame_size)
-        done = partial.resume(self.file, plan.fingerprint, plan.ends, self.marks)
+        plan, self.file = self.plan, file
+        done = partial.resume(file, plan.fingerprint, plan.ends, self.marks)
         if done is not None:
             note(
                 f"going on with {path}: {done.table.content} of {plan.content_size} bytes are done"
             )
-        elif self.file.seek(0, os.SEEK_END):
+        elif file.seek(0, os.SEEK_END):
             note(f"{path} is of other files or options, or was just begun: begun anew")
-        self.done = done or partial.begin(self.file, plan.fingerprint)
+        self.done = done or partial.begin(file, plan.fingerprint)
         return self.done.table.content
+
+    def begin(self, file: BinaryIO) -> None:
+        """In a file that is only written, and syncs itself."""
+        self.file, self.sync = file, lambda _file: None
+        self.done = partial.begin_frames(file, self.plan.fingerprint)
 
     def write(self, progress: Progress) -> None:
         """All pieces that are not done yet. At a checkpoint all is synced before more follows."""
@@ -217,14 +293,16 @@ class Run:
             self.done.table.at += len(frame)
             self.done.voids += voids
         if self.marks[number]:
-            partial.sync(self.file)
+            self.sync(self.file)
 
     def finish(self) -> Columns:
         """Write the index, without members that have void bytes; returns it."""
         columns = without(self.plan.columns, self.done.voids)
         self.done.table.into(columns)
-        self.file.write(index_frame(columns))
-        partial.sync(self.file)
+        frame = index_frame(columns)
+        self.file.write(frame)
+        self.size = self.done.table.at + len(frame)
+        self.sync(self.file)
         return columns
 
 

@@ -244,7 +244,11 @@ def open_source(url: str, *, ahead: bool = False) -> RemoteSource | RemoteStream
 
     ``ahead`` if all of it will be read in order. Raises RemoteError, MissingPackageError.
     """
-    store = Store(url)
+    return open_stored(Store(url), ahead=ahead)
+
+
+def open_stored(store: Store, *, ahead: bool = False) -> RemoteSource | RemoteStream:
+    """``open_source`` of a file that is looked up."""
     with store.explaining():
         return open_http(store, ahead) if store.scheme in READ_ONLY else open_any(store, ahead)
 

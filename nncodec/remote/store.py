@@ -7,6 +7,7 @@ their causes are called, so that no library has to be imported to name its excep
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,19 @@ class Store:
 
     def __str__(self) -> str:
         return self.url
+
+    def at(self, path: str) -> Store:
+        """Another file of the same file system. Raises RemoteError if it has no URL."""
+        other = copy.copy(self)
+        other.url, other.path = self.url_of(path), path
+        return other
+
+    def url_of(self, path: str) -> str:
+        """The schemes and the host are this one's. Raises RemoteError."""
+        start, given = self.url.rstrip("/"), self.path.rstrip("/")
+        if not start.endswith(given):
+            raise RemoteError(self.url, "has no files that can be named; name them one by one")
+        return start[: len(start) - len(given)] + path
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
