@@ -102,9 +102,7 @@ class PackWriter:
         if frame_size < LEAST_FRAME_SIZE:
             raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
         if is_remote(os.fspath(output)):
-            raise PackError(
-                "pack writes a file of this machine, to go on with after a kill: copy it"
-            )
+            raise PackError(f"{output}: write a file of this machine, and copy it when it is whole")
         self.target, self._replace = Path(output), replace
         check_target(self.target, replace)
         self._progress = progress
