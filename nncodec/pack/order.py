@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.pack.plan import runs
-from nncodec.pack.reader import PackedArchive
+from nncodec.pack.reader import KEPT, PackedArchive
 
 Ints = npt.NDArray[np.int64]
-BUFFER = 1 << 24  # bytes of a window
+BUFFER = 1 << 22  # bytes of a window; an archive keeps KEPT of decoded blocks
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Epoch:
         """Raises ValueError."""
         if not 0 <= self.part < self.parts:
             raise ValueError(f"part {self.part} of {self.parts}: parts are counted from 0")
-        if self.buffer < 1:
-            raise ValueError(f"a buffer of {self.buffer} bytes: at least one is needed")
+        if not 0 < self.buffer <= KEPT:
+            raise ValueError(f"a buffer of {self.buffer} bytes: it has 1 to {KEPT}, that are kept")
 
 
 def layout_of(archive: PackedArchive, members: Ints) -> Layout:

@@ -131,11 +131,7 @@ class Samples(Generic[T]):
     def stream(self, epoch: Epoch, start: int = 0) -> Iterator[T]:
         """A part of them in the order of an epoch, but for the first ``start``.
 
-        A window is read at once, so about ``epoch.buffer`` bytes are held.
+        One after the other: the archive keeps the blocks of a window, so each is decoded once.
         """
-        places, windows = arrange(self.layout, epoch)
-        ends = np.append(np.flatnonzero(np.diff(windows)) + 1, len(places))
-        for end in ends.tolist():
-            if end > start:
-                yield from self.read_many(places[start:end])
-                start = end
+        for number in arrange(self.layout, epoch)[0][start:].tolist():
+            yield self[number]

@@ -50,6 +50,7 @@ from nncodec.pack.writer import (
 )
 from nncodec.parallel import Workers, sharing
 from nncodec.parsing import pull, read_exactly
+from nncodec.remote.names import is_remote
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -100,6 +101,8 @@ class PackWriter:
         check_block_size(block_size)
         if frame_size < LEAST_FRAME_SIZE:
             raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+        if is_remote(os.fspath(output)):
+            raise PackError(f"{output}: write a file of this machine, and copy it when it is whole")
         self.target, self._replace = Path(output), replace
         check_target(self.target, replace)
         self._progress = progress
@@ -190,6 +193,8 @@ class PackWriter:
         make_readable(self._unfinished)
         os.fsync(self._file.fileno())
         packed = self._file.tell()
+        if os.name == "nt":  # where no open file is renamed; elsewhere it is locked until then
+            self.close()
         try:
             publish(str(self._unfinished), self.target, self._replace)
         except FileExistsError as error:

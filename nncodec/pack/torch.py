@@ -19,7 +19,6 @@ import numpy as np
 from nncodec.extras import need
 from nncodec.limits import NO_LIMITS, Limits
 from nncodec.pack.order import BUFFER, Epoch, Ints, arrange
-from nncodec.pack.reader import KEPT
 from nncodec.pack.samples import Samples
 
 need("torch", "train")
@@ -202,8 +201,6 @@ class BlockShuffleSampler(Sampler[int]):
         world_size: int | None = None,
     ) -> None:
         place(rank, world_size)
-        if buffer > KEPT:
-            raise ValueError(f"a buffer of {buffer} bytes: {KEPT} at most are kept decoded")
         if batch_size < 1 or workers < 0:
             raise ValueError(f"batches of {batch_size} for {workers} workers")
         Epoch(buffer=buffer)
@@ -225,7 +222,7 @@ class BlockShuffleSampler(Sampler[int]):
         parts = []
         for worker in range(self.workers):
             part = rank * self.workers + worker, ranks * self.workers
-            epoch = Epoch(*part, self.shuffle, self.seed, self.epoch, self.buffer // self.workers)
+            epoch = Epoch(*part, self.shuffle, self.seed, self.epoch, self.buffer)
             parts.append(arrange(self.dataset.layout, epoch)[0])
         return chain.from_iterable(batch.tolist() for batch in in_turn(parts, self.batch_size))
 
