@@ -145,14 +145,14 @@ def prepared(name: str) -> tuple[bytes, bytes | None, str | None]:
 
 # Archive, damages: a few CPU seconds each.
 DAMAGED = {
-    "v1_brief_blocks": 20,
-    "v1_brief_network": 40,
-    "v1_brief_skippable": 30,
+    "v1_brief_blocks": 10,
+    "v1_brief_network": 18,
+    "v1_brief_skippable": 15,
     "v1_brief_x86": 15,
     "v1_fields_codes.safetensors": 60,
-    "v1_tokens_plain": 60,
-    "v1_tokens_escapes": 60,
-    "v1_tensors_layer.gguf": 15,
+    "v1_tokens_plain": 30,
+    "v1_tokens_escapes": 30,
+    "v1_tensors_layer.gguf": 8,
     "v1_brief_grouped_lanes": 60,
 }
 
