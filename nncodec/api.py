@@ -282,9 +282,16 @@ def compress(
     bytes (docs/distributed.md). Raises NNCodecError for an unknown level or block size,
     ModelNotFoundError, InvalidModelError, WorkerError.
     """
+    check_workers(workers)
     array = np.frombuffer(memoryview(data).cast("B"), dtype=np.uint8)
     codec = load_codec(level, model, threads, options).with_block_size(block_size)
     return codec.with_workers(workers).compress(array, base=base_of(base))
+
+
+def check_workers(workers: Workers | None) -> None:
+    """Raises TypeError, as for any argument of another kind."""
+    if workers is not None and not isinstance(workers, Workers):
+        raise TypeError(f"workers are what nncodec.open_workers gives, not {workers!r}")
 
 
 def base_of(data: Buffer | None) -> Base | None:
@@ -313,6 +320,7 @@ def decompress(
     ModelNotFoundError, EnvironmentMismatchError, BaseFileError for a base that is missing or
     another one, and LimitError.
     """
+    check_workers(workers)
     archive = memoryview(data).cast("B")
     sink = ByteStore(2 * len(archive))
     decompress_stream(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -139,7 +141,7 @@ def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
 def test_one_that_is_killed_again_and_again_is_an_error() -> None:
     with open_workers("process", 1) as workers:
-        with pytest.raises(WorkerError, match=r"killed, 3 times in a row.*fewer --workers"):
+        with pytest.raises(WorkerError, match=r"killed, 3 times in a row.*fewer workers"):
             list(workers.map_ordered(dies, range(3)))
         assert list(workers.map_ordered(unevenly, [3])) == [9]
 
@@ -219,6 +221,90 @@ def test_engines_and_counts_are_checked() -> None:
     assert auto.count == 8
     assert not open_workers("thread", 1).shares
     assert set(ENGINES) == {"auto", *LOCAL, "ray"}
+
+
+def test_threads_that_share_processes_take_turns() -> None:
+    data, made = TEXT * 30, []
+    expected = nncodec.compress(data, 1, block_size=1024)
+
+    with open_workers("process", 2) as workers:
+
+        def work() -> None:
+            made.append(nncodec.compress(data, 1, block_size=1024, workers=workers))
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made == [expected] * 3
+        first = workers.map_ordered(unevenly, range(9))
+        assert next(first) == 0
+        with pytest.raises(WorkerError, match="in the middle of another map"):
+            next(workers.map_ordered(unevenly, range(2)))
+        first.close()
+        assert list(workers.map_ordered(unevenly, [5])) == [25]
+
+
+def test_programs_that_workers_cannot_import_are_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "import nncodec\n"
+        "workers = nncodec.open_workers('process', 2)\n"
+        "try:\n"
+        "    nncodec.compress(bytes(range(256)) * 9, 1, block_size=1024, workers=workers)\n"
+        "except nncodec.WorkerError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert "under `if __name__ == '__main__':`" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for children in /proc")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("delay", [0.1, 1.5])  # seconds: while workers import, and work
+def test_signals_end_processes_in_silence(tmp_path: Path, number: str, delay: float) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(TEXT * 20_000)
+    command = [sys.executable, "-m", "nncodec", "compress", "-1", "--engine", "process"]
+    options = ["--workers", "2", "--block-size", "256K", str(text)]
+    running = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, start_new_session=True)
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while len(children.read_text().split()) < 2:  # the first is multiprocessing's own
+        time.sleep(0.01)
+    time.sleep(delay)
+    os.killpg(running.pid, getattr(signal, number))
+    _, said = running.communicate(timeout=60)
+    assert said == b""
+    ended = getattr(signal, number)
+    assert running.returncode in (-ended, 128 + ended)  # by itself, or made to half a second later
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_memory_that_runs_out_is_one_line_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*_args: object) -> None:
+        raise MemoryError
+
+    (tmp_path / "text").write_bytes(TEXT)
+    monkeypatch.setattr("nncodec.codec.Codec.encode_block", too_much)
+    result = cli("compress", "-l", "1", tmp_path / "text")
+    assert result.rc == 1
+    assert "out of memory; take fewer --workers" in result.err
+
+
+def test_arguments_that_are_no_workers() -> None:
+    for wrong in ("ray", 4):
+        with pytest.raises(TypeError, match=r"what nncodec\.open_workers gives"):
+            nncodec.compress(TEXT, 1, workers=wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"what nncodec\.open_workers gives"):
+            nncodec.decompress(b"", workers=wrong)  # type: ignore[arg-type]
+    for count in (True, 2.5, "2", -1):
+        with pytest.raises(NNCodecError, match="give a whole number"):
+            open_workers("thread", count)  # type: ignore[arg-type]
+    with pytest.raises(NNCodecError, match="inline has one worker, not 3"):
+        open_workers("inline", 3)
 
 
 def test_a_codec_put_together_by_hand_is_not_sent_away() -> None:

@@ -179,6 +179,10 @@ def decompress(
     begin, end = parse_range(span)
     if span and rm:
         raise typer.BadParameter("--rm would remove what --range leaves out")
+    if span and (engine is not None or workers is not None):
+        raise typer.BadParameter(
+            "--range decodes its few blocks here: leave --engine, --workers out"
+        )
 
     def work(name: str) -> None:
         from nncodec.cli import commands

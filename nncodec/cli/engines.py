@@ -33,7 +33,7 @@ class ChosenWorkers(AbstractContextManager["ChosenWorkers"]):
         if self.opened is None:
             from nncodec.parallel import open_workers
 
-            self.opened = open_workers(self.engine or "thread", self.count)
+            self.opened = open_workers(self.engine or "auto", self.count)
         return self.opened
 
     def __exit__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+LESS = "fewer --workers or threads (-T), smaller blocks (--block-size) or a lower level"
 _names = ["nncodec"]  # the last one speaks
 
 
@@ -28,6 +29,8 @@ def reason(error: Exception, name: str) -> str:
     """What the system says, without its number, and of which file if it is not ``name``."""
     if getattr(error, "url", None) == name:
         return str(getattr(error, "why", error))
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({error})' if str(error) else ''}; take {LESS}"
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error) or type(error).__name__
     why, path = error.strerror.lower(), path_of(error)

@@ -25,13 +25,15 @@ MOST_SHARING = 8  # each may hold a context table, of up to 256 MiB
 def open_workers(engine: str = "auto", count: int | None = None) -> Workers:
     """``count`` workers, None: as many as there are cores. To be closed, or used with ``with``.
 
-    Nothing is started before the first work. Raises NNCodecError for an unknown engine or count,
-    MissingPackageError for ray without its package.
+    Of auto there are 8 at most. Nothing is started before the first work. Raises NNCodecError for
+    an unknown engine or count, MissingPackageError for ray without its package.
     """
     if engine not in ENGINES:
         raise NNCodecError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
-    if count is not None and count < 1:
-        raise NNCodecError(f"{count} workers: at least one is needed")
+    if count is not None and (type(count) is not int or count < 1):
+        raise NNCodecError(f"{count!r} workers: give a whole number, at least one")
+    if engine == "inline" and count not in (None, 1):
+        raise NNCodecError(f"inline has one worker, not {count}: take thread or process")
     if engine == "auto":
         return sharing(count or usable_cores())
     if engine == "inline":

@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
+
+from nncodec.errors import WorkerError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,6 +41,29 @@ class Stoppable:
         self.stopped.set()
 
 
+class Turns:
+    """One map at a time: other threads wait, and a thread that would wait for itself is told so."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.thread: int | None = None
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Raises WorkerError."""
+        if self.thread == threading.get_ident():
+            raise WorkerError(
+                "these workers are in the middle of another map: end or close that one first, or "
+                "open others"
+            )
+        with self.lock:
+            self.thread = threading.get_ident()
+            try:
+                yield
+            finally:
+                self.thread = None
+
+
 @dataclass(frozen=True)
 class Failure:
     """Stands for the next item where there should be one."""
@@ -54,7 +80,8 @@ def caught(items: Iterable[T]) -> Iterator[T | Failure]:
 
 
 class Workers(ABC):
-    """Runs tasks somewhere. Several maps may use the same workers, one after the other.
+    """Runs tasks somewhere. Several maps may use the same workers, one after the other; those of
+    other threads wait, unless the workers are ``local``, which do them side by side.
 
     ``count`` is how many there are. ``local``: in this process, so that a task may report progress
     and write to the caller's memory. ``shares``: with the caller's own objects, not with ones that
@@ -78,7 +105,7 @@ class Workers(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the workers, once what they do is done."""
+        """Ends the workers, once what they do is done. Another map would begin new ones."""
 
     def __enter__(self) -> Self:
         return self

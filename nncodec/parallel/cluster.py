@@ -14,12 +14,12 @@ import importlib
 import logging
 import os
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from nncodec.engine.native import usable_cores
@@ -27,6 +27,7 @@ from nncodec.errors import WorkerError
 from nncodec.extras import need
 
 ADDRESS = "RAY_ADDRESS"
+PREFIX = "nncodec-ray-"  # of a folder, then the number of its process
 CONNECT_TIMEOUT = 10.0  # seconds until an address that nobody answers at counts as wrong
 STORE_BYTES = 256 << 20  # of the object store, at least
 ITEM_BYTES = 128 << 20  # a frame of 64 MiB and what it is coded to, if that is no smaller
@@ -68,7 +69,9 @@ class Cluster:
 
     def start(self, count: int, store: int) -> None:
         long = os.name == "posix" and len(tempfile.gettempdir()) > MOST_OF_A_NAME
-        self.folder = tempfile.mkdtemp(prefix="nncodec-ray-", dir="/tmp" if long else None)
+        below = "/tmp" if long else tempfile.gettempdir()
+        sweep(Path(below))
+        self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=below)
         atexit.register(self.close)  # if nobody else does
         options = {"_temp_dir": self.folder, "_node_ip_address": "127.0.0.1"}
         try:
@@ -91,10 +94,12 @@ class Cluster:
 
     def init(self, **options: Any) -> None:
         logging.getLogger("ray").setLevel(logging.ERROR)
-        with same_signals():
-            self.connected = True  # or half so
-            self.let_print(False)
-            self.ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        self.connected = True  # or half so
+        self.let_print(False)
+        options = {"log_to_driver": False, "logging_level": logging.ERROR, **options}
+        # Ray would put a handler of its own for SIGTERM, but from a main thread only.
+        with ThreadPoolExecutor(1, "nncodec-ray") as pool:
+            pool.submit(self.ray.init, **options).result()
 
     def let_print(self, wanted: bool) -> None:
         """Ray tells of lost workers on standard output, where an archive may go.
@@ -167,15 +172,22 @@ def environment(values: dict[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-@contextmanager
-def same_signals() -> Iterator[None]:
-    """Ray puts a handler of its own for SIGTERM; the program's is put back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
+def sweep(below: Path) -> None:
+    """Remove the folders of processes that were killed before they could."""
+    for folder in below.glob(f"{PREFIX}[0-9]*-*"):
+        number = folder.name[len(PREFIX) :].partition("-")[0]
+        if number.isdigit() and not is_running(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_running(process: int) -> bool:
+    """Where that cannot be told it is."""
+    if os.name != "posix":
+        return True
     try:
-        yield
-    finally:
-        with contextlib.suppress(TypeError):  # one that C set, which Python cannot name
-            signal.signal(signal.SIGTERM, before)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

@@ -9,16 +9,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar
 
 from nncodec.errors import WorkerError
-from nncodec.parallel.base import AHEAD, Failure, Workers, caught
+from nncodec.parallel.base import AHEAD, Failure, Turns, Workers, caught
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,8 +36,14 @@ class ProcessWorkers(Workers):
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
         self._alive: Connection | None = None  # workers end when this end of a pipe is closed
+        self._begun: Connection | None = None  # every worker says here that it has
+        self._turns = Turns()
 
     def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+        with self._turns.one():
+            yield from self._map(task, items)
+
+    def _map(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         window: Window[T, R] = Window(self, task)
         try:
             failed = None
@@ -54,11 +63,18 @@ class ProcessWorkers(Workers):
 
     def submit(self, task: Callable[[T], R], item: T) -> Future[R]:
         """Raises BrokenProcessPool if a worker was lost since."""
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            theirs, self._alive = context.Pipe(duplex=False)
-            self._pool = ProcessPoolExecutor(self.count, context, begin, (theirs,))
-        return self._pool.submit(task, item)
+        with left_to_the_parent():
+            if self._pool is None:
+                context = multiprocessing.get_context("spawn")
+                theirs, self._alive = context.Pipe(duplex=False)
+                self._begun, told = context.Pipe(duplex=False)
+                self._pool = ProcessPoolExecutor(self.count, context, begin, (theirs, told))
+            return self._pool.submit(task, item)
+
+    @property
+    def any_begun(self) -> bool:
+        """Whether a worker has come to the point where it can be given work."""
+        return self._begun is not None and self._begun.poll()
 
     def kill(self) -> None:
         """End them in the middle of what they do. The next work begins new ones."""
@@ -70,7 +86,7 @@ class ProcessWorkers(Workers):
         if self._pool is not None and self._alive is not None:
             self._pool.shutdown(cancel_futures=True)
             self._alive.close()
-        self._pool = self._alive = None
+        self._pool = self._alive = self._begun = None
 
 
 class Window(Generic[T, R]):
@@ -105,10 +121,16 @@ class Window(Generic[T, R]):
     def begin_again(self, error: BrokenProcessPool) -> None:
         """With new processes (after one was lost the others have ended), what is not finished."""
         self.losses += 1
+        if not self.workers.any_begun:
+            self.workers.kill()
+            raise WorkerError(
+                "no worker process came to begin: what a program does has to be under "
+                "`if __name__ == '__main__':`, in a file, as workers import it; or memory is short"
+            ) from error
         if self.losses >= MOST_LOSSES:
             raise WorkerError(
                 f"a worker process was killed, {self.losses} times in a row: most likely memory "
-                "ran out; use fewer --workers, a lower level or --engine inline"
+                "ran out; use fewer workers, a lower level or the engine inline"
             ) from error
         self.workers.kill()
         self.items = deque(
@@ -130,9 +152,41 @@ def finished(future: Future[R]) -> bool:
     return not isinstance(future.exception(), BrokenProcessPool)
 
 
-def begin(alive: Connection) -> None:
+@contextmanager
+def left_to_the_parent() -> Iterator[None]:
+    """A process that is begun meanwhile hears nothing of ^C, from its first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    begin_tracker()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin_tracker() -> None:
+    """The process that frees what others leave, before signals are blocked: it unblocks them.
+
+    It says nothing of what a parent that was killed left; that is no fault of anybody.
+    """
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    sys.warnoptions.append(quiet)  # which it is begun with
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
+
+
+def begin(alive: Connection, begun: Connection) -> None:
     """In a new process: leave signals of the terminal to the parent, and end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        begun.send_bytes(b"begun")
+    except OSError:  # the parent has gone
+        os._exit(1)
+    begun.close()
     threading.Thread(target=end_with, args=(alive,), daemon=True).start()
 
 

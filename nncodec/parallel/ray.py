@@ -24,7 +24,7 @@ from nncodec.engine.native import usable_cores
 from nncodec.errors import WorkerError
 from nncodec.extras import find
 from nncodec.parallel.actor import REMEDY, Actor, Outcome, Software, check_software
-from nncodec.parallel.base import AHEAD, Failure, Workers, caught
+from nncodec.parallel.base import AHEAD, Failure, Turns, Workers, caught
 from nncodec.parallel.cluster import Cluster, first_line
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class RayWorkers(Workers):
 
     Without a number as many as the cluster has cores. Ray is started, or its cluster joined, by the
     first map. Raises MissingPackageError without Ray, then WorkerError if there is no cluster and
-    none can be started. One thread may use it at a time.
+    none can be started. Maps of several threads wait for each other.
     """
 
     def __init__(self, count: int | None = None, *, object_store_memory: int | None = None) -> None:
@@ -70,6 +70,7 @@ class RayWorkers(Workers):
         self.cluster: Cluster | None = None
         self.workers: list[Worker] = []
         self.failed_starts = self.maps = 0
+        self._turns = Turns()
 
     @property
     def ray(self) -> Any:
@@ -85,6 +86,10 @@ class RayWorkers(Workers):
         Raises WorkerError for an item that has lost several workers, for workers with another
         version of nncodec, and if none can be had.
         """
+        with self._turns.one():
+            yield from self._map(task, items)
+
+    def _map(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         ray = self.ray
         self.maps += 1
         run = Run(self, task, self.maps)
