@@ -297,7 +297,9 @@ class Run:
 
     def finish(self) -> Columns:
         """Write the index, without members that have void bytes; returns it."""
-        columns = without(self.plan.columns, self.done.voids)
+        columns, lost = without(self.plan.columns, self.done.voids)
+        for number in lost:
+            self.pieces.leave_out(number)
         self.done.table.into(columns)
         frame = index_frame(columns)
         self.file.write(frame)
@@ -306,10 +308,10 @@ class Run:
         return columns
 
 
-def without(columns: Columns, voids: list[Void]) -> Columns:
-    """An index without the members that have bytes in ``voids``."""
+def without(columns: Columns, voids: list[Void]) -> tuple[Columns, list[int]]:
+    """An index without the members that have bytes in ``voids``, and these."""
     if not voids:
-        return columns
+        return columns, []
     owners = np.repeat(np.arange(len(columns.names)), columns.extents.astype(np.int64))
     ends = columns.begins + columns.sizes
     hit = np.zeros(len(columns.begins), bool)
@@ -324,4 +326,4 @@ def without(columns: Columns, voids: list[Void]) -> Columns:
         column = getattr(columns, name)
         setattr(columns, name, column[keep] if len(column) else column)
     columns.names = names
-    return columns
+    return columns, np.flatnonzero(~keep).tolist()
