@@ -261,6 +261,8 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "huge": ({"sizes": np.array([2**63, 2**63, 1], U64)}, "out of bounds"),
     "time": ({"nanoseconds": np.array([1, 2, 3, 10**9], U64)}, "a time is out of bounds"),
     "owner": ({"users": b"x\0root\0"}, "owners"),
+    "owner of 33 bits": ({"users": b"4294967296\0root\0"}, "owners"),
+    "long owner": ({"groups": b"9" * 5000 + b"\0root\0"}, "owners"),
     "frame": ({"frame_sizes": np.array([2**40], U64)}, "one behind the other"),
     "header": ({"header_sizes": np.array([5], U64)}, "header is not in it"),
     "larger header": ({"header_sizes": np.array([2**30], U64)}, "header is not in it"),

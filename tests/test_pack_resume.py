@@ -152,6 +152,34 @@ def test_two_at_once(tree: Path) -> None:
     assert not Path("c.nnc").exists()
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_another_is_complete_in_the_moment_before_it_is_locked(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    """What was opened as the partial archive is the archive by then: it is not written to."""
+    pack.pack(["tree/app.py"], "other.nnc", **SMALL)
+    archive, lock = Path("other.nnc").read_bytes(), partial.lock
+
+    def late(file: BinaryIO, name: str) -> None:
+        if Path("other.nnc").exists():
+            Path("c.nnc.partial").write_bytes(archive)
+            os.unlink("other.nnc")
+            os.rename("c.nnc.partial", "c.nnc")
+        lock(file, name)
+
+    def again() -> None:
+        if not streamed:
+            pack.pack(["tree/lines.py"], "c.nnc", **SMALL)
+            return
+        with pack.PackWriter("c.nnc") as stream:
+            stream.add("a", b"a")
+
+    monkeypatch.setattr(partial, "lock", late)
+    with pytest.raises((PackError, FileExistsError), match="exists"):
+        again()
+    assert Path("c.nnc").read_bytes() == archive
+
+
 def after_planning(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
     make = writer.make_plan
 

@@ -27,6 +27,7 @@ from nncodec.pack.index import (
     LZMA,
     METADATA,
     MOST_RATIO,
+    NOBODY,
     SIGNATURE,
     STORED,
     TRAILER,
@@ -192,8 +193,13 @@ def check_columns(columns: Columns, members: int) -> None:
         raise CorruptDataError("index: an extent reaches beyond the content")
     for owners in (columns.users, columns.groups):
         parts = owners.split(b"\0")
-        if parts.pop() or len(parts) % 2 or not all(n.isdigit() for n in parts[::2]):
+        if parts.pop() or len(parts) % 2 or not all(map(is_owner, parts[::2])):
             raise CorruptDataError("index: its table of owners is none")
+
+
+def is_owner(digits: bytes) -> bool:
+    """Whether it is a uid or a gid: of 32 bits."""
+    return digits.isdigit() and len(digits) <= 10 and int(digits) <= NOBODY
 
 
 def check_frames(columns: Columns) -> None:
