@@ -73,7 +73,7 @@ def unpack(
 
 def chosen_size(archive: PackedArchive, chosen: Sequence[int]) -> int:
     """Bytes of members by their numbers."""
-    return sum(size for number in chosen for _, size in archive.extents(number))
+    return sum(archive.extents(number).size for number in chosen)
 
 
 def select(archive: PackedArchive, patterns: Sequence[str | int]) -> list[int]:
