@@ -374,7 +374,7 @@ def test_keys_name_members() -> None:
         (
             {"t": ["a", "b"], "k": ["x", "x"]},
             ["--column", "t", "--key", "k"],
-            "x: two members",
+            "t.parquet: row 1: its key is another row's: x: two members have this name",
         ),
         ({"t": ["a"], "k": ["/"]}, ["--column", "t", "--key", "k"], "row 0: its key b'/' names no"),
     ],

@@ -94,6 +94,34 @@ def test_links_that_lead_out(place: Path, monkeypatch: pytest.MonkeyPatch, what:
     assert all(os.path.islink(place / "out2" / name) for name in bad)
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_links_of_two_archives_that_lead_out_together(
+    place: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """Each stays in the folder on its own, whichever comes first."""
+    forged(monkeypatch, {"d/e/a": ("SYMLINK", b"../..")}, place / "a.nnc")
+    forged(monkeypatch, {"z": ("SYMLINK", b"d/e/a/../outside")}, place / "b.nnc")
+    results = {name: cli("unpack", f"{name}.nnc", "-C", "out") for name in order}
+    assert results["a"].rc == 0, results["a"].err
+    assert results["b"].rc == 1
+    assert "'..' comes behind what is no directory here" in results["b"].err
+    assert not os.path.lexists(place / "out" / "z")
+    assert cli("unpack", "b.nnc", "-C", "out", "--any-links").rc == 0
+    assert (place / "out" / "z" / "precious").read_bytes() == b"precious"  # it would have
+
+
+def test_links_through_folders_are_made(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = {
+        "a/b/file": ("FILE", b"file"),
+        "a/b/up": ("SYMLINK", b"../../a/b/../b/./file"),
+        "down": ("SYMLINK", b"a/b/up"),
+    }
+    forged(monkeypatch, members, place / "c.nnc")
+    result = cli("unpack", "c.nnc", "-C", "out")
+    assert result.rc == 0, result.err
+    assert (place / "out" / "down").read_bytes() == b"file"
+
+
 def test_nothing_is_written_through_a_link(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one of the archive nor one that is there."""
     members = {"link": ("SYMLINK", b"../outside"), "link/new": ("FILE", b"evil")}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cli import cli
 
 from nncodec import pack
 from nncodec._core import xxh64
@@ -24,7 +25,8 @@ from nncodec.errors import (
     UnsupportedVersionError,
 )
 from nncodec.limits import Limits
-from nncodec.pack import index, names
+from nncodec.pack import index, indexfile, names
+from nncodec.pack.extents import Extents
 from nncodec.pack.index import Columns, index_frame, mtime_of, seconds_of
 from nncodec.pack.indexfile import parse_frame, read_index
 from nncodec.pack.names import Names, check_names, first_unsorted
@@ -248,6 +250,47 @@ def test_hostile_frames(packed: bytes) -> None:
         read_index(io.BytesIO(packed), Limits(max_memory=10))
 
 
+def test_an_index_that_takes_much_memory(
+    packed: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Refused before it is decoded, if LZMA made it smaller than it does honest ones."""
+    honest = packed[-int.from_bytes(packed[-index.TRAILER : 8 - index.TRAILER], "little") :]
+    columns, _ = read_index(io.BytesIO(packed))
+    count = 20_000
+    extents = np.where(np.arange(4) == 0, count, 0).astype(U64)
+    begins, sizes = np.zeros(count, U64), np.ones(count, U64)
+    sizes[:1000] = np.random.default_rng(5).integers(1, 5, 1000)  # a thousand times is stored
+    large = replace(columns, extents=extents, begins=begins, sizes=sizes)
+    archive = packed[: -len(honest)] + index_frame(large)
+    assert len(archive) < 10_000
+    (tmp_path / "c.nnc").write_bytes(archive)
+    with pack.PackedArchive(tmp_path / "c.nnc") as opened:  # below the bound anything is taken
+        assert len(opened.members[0].extents) == count
+        assert opened.members[0].size == sizes.sum()
+    monkeypatch.setattr(indexfile, "MEMORY", 1 << 20)
+    parse_frame(honest)
+    for arguments in (["ls", tmp_path / "c.nnc"], ["cat", tmp_path / "c.nnc", "x"]):
+        refused = cli(*arguments)
+        assert refused.rc == 1
+        assert "1048576 of memory allowed; raise it (--memory)" in refused.err
+        assert "memory allowed" not in cli(*arguments, "--memory", "2M").err
+    monkeypatch.setattr(indexfile, "MEMORY", 0)
+    parse_frame(honest)
+
+
+def test_extents_are_made_when_they_are_asked_for() -> None:
+    begins, sizes = np.arange(10_000, dtype=U64) * U64(3), np.arange(1, 10_001, dtype=U64)
+    extents = Extents(begins, sizes)
+    pairs = [(3 * i, i + 1) for i in range(10_000)]
+    assert list(extents) == pairs
+    assert (extents[7], extents[-1], list(extents[5:9])) == (pairs[7], pairs[-1], pairs[5:9])
+    assert (len(extents), extents.size) == (10_000, sum(size for _, size in pairs))
+    assert extents == Extents(begins.copy(), sizes.copy())
+    assert hash(extents) == hash(Extents(begins.copy(), sizes.copy()))
+    assert extents != Extents(begins + U64(1), sizes)
+    assert extents != extents[1:]
+
+
 U64 = np.uint64
 WRONG: dict[str, tuple[dict[str, object], str]] = {
     "kind": ({"kinds": np.array([0, 0, 0, 3], U64)}, "unknown kind"),
@@ -261,6 +304,8 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "huge": ({"sizes": np.array([2**63, 2**63, 1], U64)}, "out of bounds"),
     "time": ({"nanoseconds": np.array([1, 2, 3, 10**9], U64)}, "a time is out of bounds"),
     "owner": ({"users": b"x\0root\0"}, "owners"),
+    "owner of 33 bits": ({"users": b"4294967296\0root\0"}, "owners"),
+    "long owner": ({"groups": b"9" * 5000 + b"\0root\0"}, "owners"),
     "frame": ({"frame_sizes": np.array([2**40], U64)}, "one behind the other"),
     "header": ({"header_sizes": np.array([5], U64)}, "header is not in it"),
     "larger header": ({"header_sizes": np.array([2**30], U64)}, "header is not in it"),

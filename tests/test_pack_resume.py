@@ -152,6 +152,34 @@ def test_two_at_once(tree: Path) -> None:
     assert not Path("c.nnc").exists()
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_another_is_complete_in_the_moment_before_it_is_locked(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    """What was opened as the partial archive is the archive by then: it is not written to."""
+    pack.pack(["tree/app.py"], "other.nnc", **SMALL)
+    archive, lock = Path("other.nnc").read_bytes(), partial.lock
+
+    def late(file: BinaryIO, name: str) -> None:
+        if Path("other.nnc").exists():
+            Path("c.nnc.partial").write_bytes(archive)
+            os.unlink("other.nnc")
+            os.rename("c.nnc.partial", "c.nnc")
+        lock(file, name)
+
+    def again() -> None:
+        if not streamed:
+            pack.pack(["tree/lines.py"], "c.nnc", **SMALL)
+            return
+        with pack.PackWriter("c.nnc") as stream:
+            stream.add("a", b"a")
+
+    monkeypatch.setattr(partial, "lock", late)
+    with pytest.raises((PackError, FileExistsError), match="exists"):
+        again()
+    assert Path("c.nnc").read_bytes() == archive
+
+
 def after_planning(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
     make = writer.make_plan
 
@@ -213,23 +241,76 @@ def test_tensors_that_change_while_they_are_coded(
         assert "tree/w.safetensors" not in archive
 
 
-def test_what_was_void_stays_void_when_it_is_gone_on_with(
+def test_what_was_void_is_read_again_when_it_is_gone_on_with(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is what it was again by then, and its bytes in the archive are not."""
-    data = (tree / "0.bin").read_bytes()
-    times = (tree / "0.bin").stat()
+    """The file is what it was again by then: the archive is that of a run without a kill."""
+    whole = pack.pack(["tree"], "whole.nnc", **SMALL)
+    data = (tree / "4.bin").read_bytes()
+    times = (tree / "4.bin").stat()
     with monkeypatch.context() as patch:
-        after_planning(patch, lambda: (tree / "0.bin").write_bytes(bytes(len(data))))
+        after_planning(patch, lambda: (tree / "4.bin").write_bytes(bytes(len(data))))
         pack_until_full(patch, 20)
-    (tree / "0.bin").write_bytes(data)
-    os.utime(tree / "0.bin", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tree / "4.bin").write_bytes(data)
+    os.utime(tree / "4.bin", ns=(times.st_atime_ns, times.st_mtime_ns))
     assert partial.void_frame([])[:5] in Path("c.nnc.partial").read_bytes()
-    summary = pack.pack(["tree"], "c.nnc", **SMALL)
+    warnings: list[str] = []
+    summary = pack.pack(["tree"], "c.nnc", **SMALL, warn=warnings.append)
     assert summary.resumed > 0
-    with pack.PackedArchive("c.nnc") as archive:
-        assert "tree/0.bin" not in archive
-        assert archive.read("tree/1.bin") == (tree / "1.bin").read_bytes()
+    assert (warnings, summary.complete, summary.members) == ([], True, whole.members)
+    assert Path("c.nnc").read_bytes() == Path("whole.nnc").read_bytes()
+
+
+def test_what_another_file_has_too_is_read_from_there(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An equal file, parts of one, and a file of tensors: all that was found is packed."""
+    noise, tensors = (tree / "noise").read_bytes(), (tree / "w.safetensors").read_bytes()
+    for name in ("app.py", "noise", "w.safetensors"):
+        (tree / f"again {name}").write_bytes((tree / name).read_bytes())
+    (tree / "zz").write_bytes(noise[:90_000] + b"another end")
+    pack.pack(["tree"], "whole.nnc", **SMALL)
+
+    def change() -> None:
+        for name in ("again app.py", "again noise", "noise", "again w.safetensors"):
+            (tree / name).write_bytes(b"changed")
+
+    after_planning(monkeypatch, change)
+    warnings: list[str] = []
+    pack.pack(["tree"], "c.nnc", **SMALL, warn=warnings.append)
+    assert warnings == [  # of both the last chunk is nowhere else
+        "tree/again noise: changed or vanished while it was packed; left out",
+        "tree/noise: has bytes of a file that changed while it was packed; left out",
+    ]
+    with pack.PackedArchive("c.nnc") as archive, pack.PackedArchive("whole.nnc") as whole:
+        assert set(whole.names) - set(archive.names) == {"tree/again noise", "tree/noise"}
+        assert archive.read("tree/zz") == noise[:90_000] + b"another end"
+        assert archive.read("tree/again w.safetensors") == tensors
+        assert all(archive.read(m.name) == whole.read(m.name) for m in archive.members if m.is_file)
+
+
+def test_killed_again_before_anything_was_written(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No run takes from what an earlier one had made to last."""
+    pack.pack(["tree"], "whole.nnc", **SMALL)
+    with monkeypatch.context() as patch:
+        pack_until_full(patch, 20)
+    begun: list[int] = []
+
+    def killed(run: writer.Run, _progress: object) -> None:
+        begun.append(run.done.table.content)
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.Run, "write", killed)
+            with pytest.raises(KeyboardInterrupt):
+                pack.pack(["tree"], "c.nnc", **SMALL)
+    assert begun[0] > 100_000
+    assert begun == begun[:1] * 3
+    assert pack.pack(["tree"], "c.nnc", **SMALL).resumed == begun[0]
+    assert Path("c.nnc").read_bytes() == Path("whole.nnc").read_bytes()
 
 
 def test_a_file_that_grows_while_it_is_read_first(
@@ -252,9 +333,6 @@ def test_a_file_that_grows_while_it_is_read_first(
         assert archive.read("tree/app.py") == (tree / "app.py").read_bytes()
 
 
-def test_void_ranges_round_trip() -> None:
-    voids = [(0, 5), (1 << 40, (1 << 40) + 300)]
-    frame = partial.void_frame(voids)
-    assert partial.parse_voids(frame[6:]) == voids
-    with pytest.raises(PackError):
-        partial.parse_voids(frame[6:-1] + b"\x80")
+def test_void_ranges() -> None:
+    frame = partial.void_frame([(0, 5), (1 << 14, (1 << 14) + 300)])
+    assert frame == b"\x89NNS\x03\x07" + bytes([0, 5, 0x80, 0x80, 1, 0xAC, 2])

@@ -81,7 +81,8 @@ Column = Annotated[
     Optional[str],
     typer.Option(
         metavar="NAME",
-        help="Pack this column of text of Parquet files or saved data sets: a member a row.",
+        help="Pack this column of text of Parquet files or saved data sets: a member a row. Rows "
+        "of one.parquet are one.parquet/0000000000, one.parquet/0000000001, ...",
     ),
 ]
 Key = Annotated[

@@ -7,31 +7,43 @@ import os
 import stat
 import sys
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from nncodec.cli.common import AsJson, each
-from nncodec.cli.options import OtherModel, Threads
+from nncodec.cli.options import Memory, OtherModel, Threads
 from nncodec.cli.pack import Chosen, Packed
+from nncodec.cli.sizes import parse_size
+from nncodec.limits import Limits
 
 if TYPE_CHECKING:
     from nncodec.pack.reader import Member
 
 Long = Annotated[bool, typer.Option("-l", "--long", help="Modes, owners, sizes and times.")]
+IndexMemory = Annotated[
+    Optional[str],
+    typer.Option("--memory", metavar="SIZE", help="Refuse an index that may take more to read."),
+]
 Wanted = Annotated[list[str], typer.Argument(metavar="MEMBER...", help="Files of the archive.")]
 
 
 def ls(
-    archive: Packed, members: Chosen = None, long: Long = False, as_json: AsJson = False
+    archive: Packed,
+    members: Chosen = None,
+    long: Long = False,
+    as_json: AsJson = False,
+    memory: IndexMemory = None,
 ) -> None:
     """List the members of a packed archive, without decoding anything."""
+
+    limits = Limits(max_memory=parse_size(memory, "--memory"))
 
     def work(name: str) -> None:
         from nncodec.pack.reader import PackedArchive
         from nncodec.pack.unpacking import select
 
-        with PackedArchive(name) as packed:
+        with PackedArchive(name, limits=limits) as packed:
             chosen = (packed.members[number] for number in select(packed, members or ()))
             if as_json:
                 print(json.dumps([row(member) for member in chosen], indent=2))
@@ -48,14 +60,21 @@ def ls(
     each([archive], work)
 
 
-def cat(archive: Packed, members: Wanted, model: OtherModel = None, threads: Threads = 0) -> None:
+def cat(
+    archive: Packed,
+    members: Wanted,
+    model: OtherModel = None,
+    threads: Threads = 0,
+    memory: Memory = None,
+) -> None:
     """Write members of a packed archive to standard output; only their blocks are decoded."""
+    limits = Limits(max_memory=parse_size(memory, "--memory"))
 
     def work(name: str) -> None:
         from nncodec.cli.commands import to_stdout
         from nncodec.pack.reader import PackedArchive
 
-        with PackedArchive(name, model=model, threads=threads or None) as packed:
+        with PackedArchive(name, model=model, threads=threads or None, limits=limits) as packed:
             wanted = [packed.file(member) for member in members]  # all are there, or nothing
 
             def write(_source: Any, sink: Any, _progress: Any) -> tuple[int, int]:

@@ -29,6 +29,10 @@ MODE = 0o644  # of every member: what comes in a stream has no permissions
 Buffer = bytes | bytearray | memoryview
 
 
+class SameNameError(PackError):
+    """Two members have one name."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """Bytes of the content up to ``end``. ``digest``: of all pieces so far, at a checkpoint."""
@@ -107,7 +111,7 @@ class Content:
         if self._known is not None:
             count = len(self._known)
             if self._known.number(hashlib.sha256(name).digest()) != count:
-                raise PackError(f"{os.fsdecode(name)}: two members have this name")
+                raise SameNameError(f"{os.fsdecode(name)}: two members have this name")
         self.names += name + b"\0"
         self.last = name
 

@@ -109,7 +109,7 @@ def join(planes: bytes | memoryview, width: int, count: int) -> Numbers:
     """Inverse of ``split``."""
     out = np.zeros((count, 8), np.uint8)
     out[:, :width] = np.frombuffer(planes, np.uint8).reshape(width, count).T
-    return out.view("<u8").ravel().astype(np.uint64)
+    return out.view("<u8").ravel().astype(np.uint64, copy=False)
 
 
 def behind(begins: Numbers, sizes: Numbers) -> Numbers:
@@ -128,7 +128,7 @@ def restore(written: Numbers, sizes: Numbers) -> Numbers:
         return written
     steps = written.copy()
     steps[1:] += sizes[:-1]
-    return np.cumsum(steps, dtype=np.uint64)
+    return np.cumsum(steps, dtype=np.uint64, out=steps)
 
 
 def steps_of(name: str, columns: Columns) -> Numbers:

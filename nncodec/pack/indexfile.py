@@ -2,7 +2,8 @@
 
 The trailer says how long the index's frame is, so one read of the archive's tail finds most. What
 is decoded from it is bounded by what was read: no number in it is allocated by before that many
-bytes are there, or LZMA could make them of what is.
+bytes are there, or LZMA could make them of what is. As that may be a thousand times as many, an
+index that LZMA makes very small is refused from some size on unless more memory is allowed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from nncodec.pack.index import (
     LZMA,
     METADATA,
     MOST_RATIO,
+    NOBODY,
     SIGNATURE,
     STORED,
     TRAILER,
@@ -42,6 +44,9 @@ from nncodec.pack.names import Names, check_names
 from nncodec.pack.tree import Kind
 from nncodec.parsing import pull
 
+MEMORY = 1 << 30  # bytes that a reader takes at most of an index that is smaller by ``PLAUSIBLE``
+PLAUSIBLE = 64  # times that LZMA makes an honest index smaller
+TAKES = 4  # times its columns' bytes: these, as written and as numbers of 64 bits, and sums of them
 TAIL = 1 << 16  # bytes that are read first
 NOT_PACKED = "is no packed archive: it does not end in an index of members (nncodec pack makes one)"
 
@@ -114,8 +119,13 @@ def unpack_body(packed: bytes, size: int, method: int, limits: Limits) -> bytes:
         raise CorruptDataError(f"index: method {method} is unknown")
     if size > MOST_RATIO * len(packed):
         raise CorruptDataError(f"index: {size} bytes are said to be in {len(packed)}")
-    if limits.max_memory is not None and size > limits.max_memory:
-        raise LimitError(f"the index takes {size} bytes, {limits.max_memory} of memory allowed")
+    allowed = max(MEMORY, TAKES * PLAUSIBLE * len(packed))
+    allowed = allowed if limits.max_memory is None else limits.max_memory
+    if TAKES * size > allowed:
+        raise LimitError(
+            f"the index may take {TAKES * size} bytes, {allowed} of memory allowed; raise it "
+            "(--memory) if you trust the archive"
+        )
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
     try:
         data = decoder.decompress(packed, max_length=size)
@@ -192,8 +202,13 @@ def check_columns(columns: Columns, members: int) -> None:
         raise CorruptDataError("index: an extent reaches beyond the content")
     for owners in (columns.users, columns.groups):
         parts = owners.split(b"\0")
-        if parts.pop() or len(parts) % 2 or not all(n.isdigit() for n in parts[::2]):
+        if parts.pop() or len(parts) % 2 or not all(map(is_owner, parts[::2])):
             raise CorruptDataError("index: its table of owners is none")
+
+
+def is_owner(digits: bytes) -> bool:
+    """Whether it is a uid or a gid: of 32 bits."""
+    return digits.isdigit() and len(digits) <= 10 and int(digits) <= NOBODY
 
 
 def check_frames(columns: Columns) -> None:

@@ -2,7 +2,8 @@
 
 It begins with a skippable frame that holds the plan's fingerprint. A run with the same plan keeps
 the frames up to its last checkpoint that more was written behind: at a checkpoint everything is
-synced before anything follows, so what lies in front of it is whole even after a power failure.
+synced before anything follows, so what lies in front of it is whole even after a power failure. It
+keeps none from the first void on: what could not be read then may be there by now.
 Another plan, or a file that is none of these, is begun anew.
 """
 
@@ -16,13 +17,13 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from nncodec.container import MAGIC, SKIPPABLE_MAGIC, skippable_frame, varint
+from nncodec.container import MAGIC, skippable_frame, varint
 from nncodec.errors import NNCodecError, PackError
-from nncodec.header import Fields, parse_header, parse_skippable
+from nncodec.header import parse_header
 from nncodec.pack.frames import FrameTable
 from nncodec.pack.index import PLAN_TYPE, VOID_TYPE
 from nncodec.pack.source import Void
-from nncodec.parsing import pull, read_exactly
+from nncodec.parsing import pull
 
 ENDING = ".partial"
 
@@ -45,27 +46,9 @@ def void_frame(voids: list[Void]) -> bytes:
     return skippable_frame(VOID_TYPE, body)
 
 
-def parse_voids(body: bytes) -> list[Void]:
-    """Inverse of ``void_frame``'s contents. Raises NNCodecError."""
-    numbers, at = [], 0
-    while at < len(body):
-        value = shift = 0
-        while True:
-            if at >= len(body) or shift > 56:
-                raise PackError("void ranges are damaged")
-            byte = body[at]
-            at, value, shift = at + 1, value | (byte & 0x7F) << shift, shift + 7
-            if byte < 0x80:
-                break
-        numbers.append(value)
-    if len(numbers) % 2:
-        raise PackError("void ranges are damaged")
-    return [(b, b + size) for b, size in zip(numbers[::2], numbers[1::2], strict=True)]
-
-
 @dataclass
 class Progressed:
-    """What a partial archive has: ``table`` of its frames, ``pieces`` complete, ``voids``."""
+    """What a partial archive has: ``table`` of its frames, ``pieces`` complete, ``voids`` since."""
 
     table: FrameTable
     pieces: int = 0
@@ -92,53 +75,44 @@ def resume(
     ends: npt.NDArray[np.int64],
     marks: npt.NDArray[np.bool_],
 ) -> Progressed | None:
-    """What of an open partial archive can be kept, behind which it is cut; None: nothing."""
+    """What of an open partial archive can be kept; None: nothing.
+
+    It is cut there, but for the signature of the frame behind it, which comes again: it shows the
+    next run, should this one write nothing, that what lies before it was synced.
+    """
     head = skippable_frame(PLAN_TYPE, fingerprint)
     file.seek(0)
     if file.read(len(head)) != head:
         return None
     piece_at = {int(ends[i]): int(i) + 1 for i in np.flatnonzero(marks)}
     table = FrameTable(len(head))
-    voids: list[Void] = []
-    kept = (0, 0, 0, 0, 0)  # where the file is cut; pieces, frames, voids, content in front of it
+    kept = (0, 0, 0, 0)  # where the file is cut; pieces, frames, content in front of it
     size = os.fstat(file.fileno()).st_size
     with contextlib.suppress(NNCodecError):  # where it ends, or what a failure left
         while True:
             at = file.tell()
             start = file.read(len(MAGIC))
-            if start == SKIPPABLE_MAGIC:
-                voids += read_voids(file, size)
-                continue
-            if start != MAGIC:
+            if start != MAGIC:  # a void, or the index, too
                 break
-            frame = pull(parse_header(start), file)
             if table.content in piece_at:  # what lies before this frame was synced before it
-                pieces = piece_at[table.content]
-                kept = (at, pieces, len(table.ats), len(voids), table.content)
+                kept = (at, piece_at[table.content], len(table.ats), table.content)
+            frame = pull(parse_header(start), file)
             behind = at + frame.header_size + frame.payload_size
             if behind > size:
                 break
             table.add(at, behind - at, frame.header_size, frame.total)
             table.content += frame.total
             file.seek(behind)
-    at, pieces, frames, voided, content = kept
+    at, pieces, frames, content = kept
     if not pieces:
         return None
     for column in (table.ats, table.sizes, table.headers, table.contents):
         del column[frames:]
     table.at, table.content = at, content
-    file.seek(at)
+    file.seek(at + len(MAGIC))
     file.truncate()
-    return Progressed(table, pieces, voids[:voided])
-
-
-def read_voids(file: BinaryIO, size: int) -> list[Void]:
-    """Of a skippable frame behind its signature. Raises NNCodecError if it is another one."""
-    fields = Fields(SKIPPABLE_MAGIC)
-    length = pull(parse_skippable(fields), file)
-    if fields.seen[len(SKIPPABLE_MAGIC)] != VOID_TYPE:
-        raise PackError("no void ranges")
-    return parse_voids(bytes(read_exactly(file, min(length, size), "a skippable frame")))
+    file.seek(at)
+    return Progressed(table, pieces)
 
 
 def sync(file: BinaryIO) -> None:

@@ -38,13 +38,24 @@ class Settings:
 @dataclass(frozen=True)
 class Stored:
     """The content, chunk by chunk in its order: the entry that each is read from, where in it, its
-    size, where in the content it begins, and its SHA-256 (n, 32)."""
+    size, where in the content it begins, and its SHA-256 (n, 32); and by ``again_of``, the number
+    of such a chunk, the other entries that have it and where in them."""
 
     owners: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
     begins: npt.NDArray[np.int64]
     digests: npt.NDArray[np.uint8]
+    again_of: npt.NDArray[np.int64]
+    again_owners: npt.NDArray[np.int64]
+    again_offsets: npt.NDArray[np.int64]
+
+    def places(self, chunk: int) -> Iterator[tuple[int, int]]:
+        """Entries, and where in them, that have a chunk; first the one that it is read from."""
+        yield int(self.owners[chunk]), int(self.offsets[chunk])
+        first, behind = np.searchsorted(self.again_of, (chunk, chunk + 1))
+        for place in range(int(first), int(behind)):
+            yield int(self.again_owners[place]), int(self.again_offsets[place])
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,8 @@ def make_plan(survey: Survey, settings: Settings) -> Plan:
     new, alike = first_of_each(digests) if settings.dedup else all_new(len(chunks))
     begins = np.zeros(len(chunks), np.int64)
     begins[new] = np.cumsum(sizes[new]) - sizes[new]
+    again = np.flatnonzero(alike != np.arange(len(chunks)))
+    again = again[np.argsort(alike[again], kind="stable")]
     begins = begins[alike]
     offsets = np.cumsum(sizes) - sizes
     starts = np.cumsum(counts[order]) - counts[order]  # of each file in order: its first chunk
@@ -102,6 +115,9 @@ def make_plan(survey: Survey, settings: Settings) -> Plan:
         sizes[new],
         begins[new],
         np.ascontiguousarray(digests[new]),
+        np.searchsorted(new, alike[again]).astype(np.int64),
+        files[file_of[again]],
+        offsets[again],
     )
     columns = index_columns(entries, settings.metadata)
     set_extents(columns, files[file_of], begins, sizes)

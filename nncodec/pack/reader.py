@@ -26,6 +26,7 @@ from nncodec.errors import CorruptDataError, MemberNotFoundError, PackError, Tru
 from nncodec.header import parse_header
 from nncodec.limits import NO_LIMITS, Limits
 from nncodec.memory import View
+from nncodec.pack.extents import Extents
 from nncodec.pack.files import open_archive
 from nncodec.pack.index import Numbers, mtime_of, owner_of
 from nncodec.pack.indexfile import read_index
@@ -96,7 +97,7 @@ class Member:
     user: str | None
     group: str | None
     target: str | None  # of a symbolic link
-    extents: tuple[tuple[int, int], ...]  # begin in the content, and size
+    extents: Extents  # begin in the content, and size
 
     @property
     def is_file(self) -> bool:
@@ -290,7 +291,7 @@ class PackedArchive:
         return Member(
             self.names[number],
             kind,
-            sum(size for _, size in extents),
+            extents.size,
             int(columns.modes[number]),
             time,
             uid,
@@ -301,11 +302,10 @@ class PackedArchive:
             extents,
         )
 
-    def extents(self, number: int) -> tuple[tuple[int, int], ...]:
+    def extents(self, number: int) -> Extents:
         """Where in the content a member's bytes lie: begin and size of each run."""
         first, behind = int(self._firsts[number]), int(self._firsts[number + 1])
-        begins = self._columns.begins[first:behind].tolist()
-        return tuple(zip(begins, self._columns.sizes[first:behind].tolist(), strict=True))
+        return Extents(self._columns.begins[first:behind], self._columns.sizes[first:behind])
 
     def read(self, name: str) -> bytes:
         """All bytes of a file. Raises MemberNotFoundError, PackError for what is no file, and what
@@ -333,7 +333,7 @@ class PackedArchive:
         Raises CorruptDataError, TruncatedError, ModelNotFoundError or LimitError before anything
         of the block that it is about.
         """
-        total = sum(size for _, size in extents)
+        total = extents.size if isinstance(extents, Extents) else sum(s for _, s in extents)
         end = total if end is None else min(end, total)
         self.limits.check_output(max(0, end - begin))
         at = 0  # of the member

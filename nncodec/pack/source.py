@@ -1,8 +1,9 @@
 """The second reading: the content's pieces from the files, compared with what the first one hashed.
 
-What does not compare is replaced by zeros of the same number, and its place is kept as *void*: the
-members that have bytes there are left out of the index. So one file that changes while a large tree
-is packed costs that file, and never gives wrong bytes.
+What does not compare is read from another file that had the same bytes. If there is none, it is
+replaced by zeros of the same number, and its place is kept as *void*: the members that have bytes
+there are left out of the index. So one file that changes while a large tree is packed costs that
+file, and never gives wrong bytes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ Void = tuple[int, int]  # bytes of the content, begin and end
 class Mapped:
     """A file of tensors while it is coded where it lies."""
 
+    owner: int
     source: BinaryIO
     data: Bytes
     status: os.stat_result
@@ -74,11 +76,17 @@ class Pieces:
                 if source is not None and self.plan.entries[owner].store is not None:
                     self.expect(source, chunk, behind, fresh)
                 fresh = False
-                data = self.read_chunk(source, chunk) if source is not None else None
+                data = None
+                if source is not None:
+                    data = self.read_chunk(source, chunk, int(stored.offsets[chunk]))
+                if data is None and (others := list(stored.places(chunk))[1:]):
+                    self.leave(owner, source)  # of objects one at a time is open
+                    owner, source = -1, None
+                    data = self.read_elsewhere(chunk, others)
                 at = int(stored.begins[chunk])
                 low, high = max(at, begin), min(at + int(stored.sizes[chunk]), end)
                 if data is None:
-                    self.lose(number, owner, low, high)
+                    self.lose(number, int(stored.owners[chunk]), low, high)
                 else:
                     out[low - begin : high - begin] = data[low - at : high - at]
         finally:
@@ -111,12 +119,28 @@ class Pieces:
             end += int(stored.sizes[later])
         expect(offset, end)
 
-    def read_chunk(self, source: BinaryIO, chunk: int) -> Bytes | None:
+    def read_elsewhere(self, chunk: int, places: list[tuple[int, int]]) -> Bytes | None:
+        """A chunk from other files that had it; None if none has it any more."""
+        for owner, offset in places:
+            source = self.open(owner)
+            if source is None:
+                continue
+            try:
+                if (expect := getattr(source, "expect", None)) is not None:
+                    expect(offset, offset + int(self.plan.stored.sizes[chunk]))
+                data = self.read_chunk(source, chunk, offset)
+            finally:
+                self.leave(owner, source)
+            if data is not None:
+                return data
+        return None
+
+    def read_chunk(self, source: BinaryIO, chunk: int, offset: int) -> Bytes | None:
         """None if it is not what it was."""
         stored, data = self.plan.stored, bytearray()
         size = int(stored.sizes[chunk])
         try:
-            source.seek(int(stored.offsets[chunk]))
+            source.seek(offset)
             while len(data) < size and (part := source.read(size - len(data))):
                 data += part
         except LOST:
@@ -133,24 +157,32 @@ class Pieces:
         """A file of tensors, which ``finish`` looks at again once it was coded."""
         stored = self.plan.stored
         chunk = int(np.searchsorted(stored.begins, begin))
-        owner = int(stored.owners[chunk])
-        source = self.open(owner)
-        if source is not None and self.plan.entries[owner].store is not None:
-            self.expect(source, chunk, chunk + 1, True)
-            fetched = self.read_chunk(source, chunk)
-            if fetched is not None:
-                return fetched
-        elif source is not None:
-            status = os.fstat(source.fileno())
-            if status.st_size == end - begin:  # else it would be read behind its end
-                view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
-                data = np.frombuffer(view, np.uint8)
-                if hashlib.sha256(data.data).digest() == stored.digests[chunk].tobytes():
-                    self.mapped[number] = Mapped(source, data, status)
-                    return data
-            source.close()
-        self.lose(number, owner, begin, end)
+        for owner, _ in stored.places(chunk):
+            source = self.open(owner)
+            if source is not None and self.plan.entries[owner].store is not None:
+                if (expect := getattr(source, "expect", None)) is not None:
+                    expect(0, end - begin)
+                fetched = self.read_chunk(source, chunk, 0)
+                if fetched is not None:
+                    return fetched
+            elif source is not None:
+                status = os.fstat(source.fileno())
+                if status.st_size == end - begin:  # else it would be read behind its end
+                    view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+                    data = np.frombuffer(view, np.uint8)
+                    if hashlib.sha256(data.data).digest() == stored.digests[chunk].tobytes():
+                        self.mapped[number] = Mapped(owner, source, data, status)
+                        return data
+                source.close()
+        self.lose(number, int(stored.owners[chunk]), begin, end)
         return np.zeros(end - begin, np.uint8)
+
+    def leave_out(self, owner: int) -> None:
+        """Say of a member whose bytes another one lost that it is not there, either."""
+        if owner not in self.lost:
+            label = self.plan.entries[owner].label
+            self.warn(f"{label}: has bytes of a file that changed while it was packed; left out")
+        self.lost.add(owner)
 
     def lose(self, number: int, owner: int, begin: int, end: int) -> None:
         """Note that bytes of the content are not those of the file, and say so once a file."""
@@ -173,7 +205,5 @@ class Pieces:
             changed = mapped.changed()
             mapped.source.close()
             if changed:
-                begin, end = self.plan.piece(number)
-                chunk = int(np.searchsorted(self.plan.stored.begins, begin))
-                self.lose(number, int(self.plan.stored.owners[chunk]), begin, end)
+                self.lose(number, mapped.owner, *self.plan.piece(number))
         return self.voids.pop(number, [])

@@ -23,7 +23,7 @@ from nncodec import api
 from nncodec.errors import PackError
 from nncodec.extras import need
 from nncodec.lanes import Progress
-from nncodec.pack.content import check_name
+from nncodec.pack.content import SameNameError, check_name
 from nncodec.pack.stream import PackWriter
 from nncodec.pack.tree import Warn, expand, member_name
 from nncodec.pack.writer import Summary
@@ -57,12 +57,13 @@ class Options(TypedDict, total=False):
 
 @dataclass
 class Rows:
-    """The rows of tables as members. Counts those that are null."""
+    """The rows of tables as members. Counts those that are null, and knows the ``last`` given."""
 
     tables: Sequence[Table]
     column: str
     key: str | None = None
     nulls: int = field(default=0, init=False)
+    last: tuple[str, int] = field(default=("", 0), init=False)  # its table, and which row of it
 
     def __post_init__(self) -> None:
         """Raises PackError if a table lacks a column, or has it of another type; and for names that
@@ -105,6 +106,7 @@ class Rows:
                 if key:
                     names = arrow.values(arrow.column_of(part, key), f"{table.where}: key")
                 for i, data in enumerate(found):
+                    self.last = table.where, number + i
                     if data is None:
                         self.nulls += 1
                     elif not key:
@@ -251,7 +253,11 @@ def pack_dataset(
 
 def pack_rows(rows: Rows, output: Name, note: Warn, options: Options) -> Summary:
     with PackWriter(output, note=note, **options) as writer:
-        writer.extend(rows)
+        try:
+            writer.extend(rows)
+        except SameNameError as error:
+            where, number = rows.last
+            raise PackError(f"{where}: row {number}: its key is another row's: {error}") from error
         summary = writer.finish()
     if rows.nulls:
         what = "row is null and no member" if rows.nulls == 1 else "rows are null and no members"

@@ -24,7 +24,7 @@ from nncodec.engine.native import usable_cores
 from nncodec.errors import CorruptDataError, MemberNotFoundError, NNCodecError, PackError
 from nncodec.lanes import Progress, no_progress
 from nncodec.pack.decoding import Ahead
-from nncodec.pack.links import leads_out
+from nncodec.pack.links import leads_out, turns_behind_others
 from nncodec.pack.reader import Member, PackedArchive
 from nncodec.pack.tree import Kind, Warn, why
 from nncodec.parallel import Workers, sharing
@@ -73,7 +73,7 @@ def unpack(
 
 def chosen_size(archive: PackedArchive, chosen: Sequence[int]) -> int:
     """Bytes of members by their numbers."""
-    return sum(size for number in chosen for _, size in archive.extents(number))
+    return sum(archive.extents(number).size for number in chosen)
 
 
 def select(archive: PackedArchive, patterns: Sequence[str | int]) -> list[int]:
@@ -223,6 +223,14 @@ class Unpacker:
                 f"is a link to {member.target}, out of the folder; --any-links makes it anyway"
             )
         path = self.path_of(member)
+        name, target = os.fsencode(member.name), os.fsencode(member.target)
+        if not self.options.any_links and turns_behind_others(
+            os.fsencode(self.folder), name, target
+        ):
+            raise PackError(
+                f"is a link to {member.target}, which other links may lead out of the folder: its "
+                "'..' comes behind what is no directory here; --any-links makes it anyway"
+            )
         self.check_free(path)
         if os.path.lexists(path):
             path.unlink()

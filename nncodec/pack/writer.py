@@ -8,7 +8,6 @@ file) of what is packed.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -226,17 +225,32 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
 
     Raises PackError if it cannot be had.
     """
-    with contextlib.suppress(OSError):
-        if os.lstat(path).st_nlink > 1:  # killed while it was renamed: the archive is complete
-            os.unlink(path)
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        try:
+            handle = os.open(path, flags, 0o600)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise PackError(f"cannot write {path}: {reason}") from error
+        with os.fdopen(handle, "r+b") as file:
+            partial.lock(file, str(path))
+            if is_partial(handle, path):
+                yield file
+                return
+
+
+def is_partial(handle: int, path: Path) -> bool:
+    """Whether a file that was locked is the partial archive, and no complete one by now."""
+    status = os.fstat(handle)
     try:
-        handle = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise PackError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
-    with os.fdopen(handle, "r+b") as file:
-        partial.lock(file, str(path))
-        yield file
+        if not os.path.samestat(status, os.stat(path)):
+            return False
+    except FileNotFoundError:  # renamed by another process before it was locked here
+        return False
+    if status.st_nlink > 1:  # killed while it was renamed: the archive is complete
+        os.unlink(path)
+        return False
+    return True
 
 
 class Run:
@@ -297,7 +311,9 @@ class Run:
 
     def finish(self) -> Columns:
         """Write the index, without members that have void bytes; returns it."""
-        columns = without(self.plan.columns, self.done.voids)
+        columns, lost = without(self.plan.columns, self.done.voids)
+        for number in lost:
+            self.pieces.leave_out(number)
         self.done.table.into(columns)
         frame = index_frame(columns)
         self.file.write(frame)
@@ -306,10 +322,10 @@ class Run:
         return columns
 
 
-def without(columns: Columns, voids: list[Void]) -> Columns:
-    """An index without the members that have bytes in ``voids``."""
+def without(columns: Columns, voids: list[Void]) -> tuple[Columns, list[int]]:
+    """An index without the members that have bytes in ``voids``, and these."""
     if not voids:
-        return columns
+        return columns, []
     owners = np.repeat(np.arange(len(columns.names)), columns.extents.astype(np.int64))
     ends = columns.begins + columns.sizes
     hit = np.zeros(len(columns.begins), bool)
@@ -324,4 +340,4 @@ def without(columns: Columns, voids: list[Void]) -> Columns:
         column = getattr(columns, name)
         setattr(columns, name, column[keep] if len(column) else column)
     columns.names = names
-    return columns
+    return columns, np.flatnonzero(~keep).tolist()
