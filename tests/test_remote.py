@@ -321,6 +321,65 @@ def test_answers_on_the_web_that_break_off_are_asked_for_again(
     assert BreaksOff.times == 0
 
 
+def shown_and_zipped(folder: Path) -> None:
+    """``x``, its archive ``x.nnc``, and a zip of both."""
+    files = {"x": TEXT, "x.nnc": stored_archive(TEXT)}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "x.zip").write_bytes(zip_of(files))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # blockcache leaks
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_chains_of_caches_on_the_web(
+    web: tuple[str, Path, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    address, folder, ranges = web
+    if cache == "blockcache" and not ranges:
+        pytest.skip("needs ranges")
+    shown_and_zipped(folder)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    chain = f"{cache}::{address}"
+    assert cli("test", f"{chain}/x.nnc").rc == 0
+    assert cli("info", f"{chain}/x.nnc").rc == 0
+    assert cli("decompress", "--range", "3:9", f"{chain}/x.nnc").out == TEXT[3:9]
+    assert tiny(f"{chain}/x").rc == 0
+    assert nncodec.decompress((here / "x.nnc").read_bytes()) == TEXT
+    assert_one_error(cli("test", f"{chain}/none"), f"{chain}/none", "no such file")
+    with nncodec.open(f"{chain}/x.nnc") as file:
+        assert (file.read(), file.seek(5), file.read(3)) == (TEXT, 5, TEXT[5:8])
+
+
+@pytest.mark.parametrize("way", ["file", "memory", "http", "simplecache::http"])
+def test_chains_into_archives(memory: Any, tmp_path: Path, way: str) -> None:
+    pytest.importorskip("aiohttp", reason="no aiohttp to speak HTTP with")
+    shown_and_zipped(tmp_path)
+    memory.pipe_file("/x.zip", (tmp_path / "x.zip").read_bytes())
+    with serving(tmp_path, Ranges) as address:
+        start = {"file": f"file://{tmp_path}", "memory": "memory:/"}.get(way)
+        start = start or way.replace("http", address)
+        chain = f"::{start}/x.zip"
+        assert cli("test", f"zip://x.nnc{chain}").rc == 0
+        assert cli("decompress", "--range", "3:9", f"zip://x.nnc{chain}").out == TEXT[3:9]
+        assert tiny(f"zip://x{chain}", "-o", tmp_path / "y").rc == 0
+        assert nncodec.decompress((tmp_path / "y").read_bytes()) == TEXT
+        for url in (f"zip://none{chain}", f"zip://x.nnc{chain}.none"):
+            assert_one_error(cli("test", url), url, "no such file")
+
+
+def test_a_copy_of_another_file_is_an_error(memory: Any) -> None:
+    memory.pipe_file("/x", TEXT)
+    with open_source("filecache::memory://x") as file:
+        assert file.read() == TEXT
+    memory.pipe_file("/x", TEXT[1:])
+    with pytest.raises(RemoteError, match="its copy is of another file"):
+        open_source("filecache::memory://x")
+    assert_one_error(tiny("--rm", "simplecache::memory://x"), "simplecache::memory://x", "a copy")
+    assert memory.cat_file("/x") == TEXT[1:]
+
+
 def test_names_after_urls() -> None:
     assert last_part("https://host/a/b%20c.nnc?x=/y#z") == "b c.nnc"
     for url in ("https://host", "https://host/a/", "https://host/a%2F..", "https://host/..%5C"):

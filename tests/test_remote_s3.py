@@ -406,6 +406,25 @@ def test_patterns_and_folders(s3: S3) -> None:
     assert cli("decompress", "-r", "-c", url("logs/deep/")).out == b"logs/deep/c.txt"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # blockcache leaks
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_chains_of_caches(s3: S3, cache: str) -> None:
+    """They are read through copies, and written and looked at where they are."""
+    s3.put("x", TEXT)
+    chain = f"{cache}::s3://{BUCKET}"
+    assert tiny(f"{chain}/x").rc == 0
+    assert s3.names() == ["x", "x.nnc"]
+    assert nncodec.decompress(s3.get("x.nnc")) == TEXT
+    assert_one_error(tiny(f"{chain}/x"), f"{chain}/x", "already exists")
+    assert cli("test", f"{chain}/*.nnc").rc == 0
+    assert cli("decompress", "--range", "3:9", f"{chain}/x.nnc").out == TEXT[3:9]
+    with nncodec.open(f"{chain}/y.nnc", "w", level=1) as file:
+        file.write(TEXT)
+    assert nncodec.decompress(s3.get("y.nnc")) == TEXT
+    result = cli("test", f"{chain}/none")
+    assert_one_error(result, f"{chain}/none", "no such file")
+
+
 def test_many_files_are_not_asked_for_one_by_one(s3: S3) -> None:
     for i in range(20):
         s3.put(f"logs/{i}", b"x")

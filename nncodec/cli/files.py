@@ -291,6 +291,10 @@ class RemoteOriginal:
 
         self.name, self.store = name, Store(name)
         self.store.check_writable()
+        if self.store.cache is not None:
+            raise FileError(
+                "what is read is a copy; --rm takes the file's own URL, without a cache"
+            )
         self.identity = identity
         self.status = identity(self.store.info())
 
