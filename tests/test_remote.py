@@ -144,6 +144,9 @@ def test_local_folders_with_and_without_recursion(tmp_path: Path) -> None:
     assert names(folder / "e") == ["b", "b.nnc"]
     (folder / "c.nnc").unlink()
     assert cli("decompress", "-r", "-c", folder).out == TEXT + TEXT
+    result = cli("test", "-r", folder)
+    tested = [f"{folder / name}: OK" for name in ("a.nnc", "e/b.nnc")]
+    assert (result.rc, result.err.splitlines()) == (0, tested)
 
 
 def test_files_that_shrink_or_change_in_memory_are_errors(memory: Any) -> None:
@@ -369,6 +372,17 @@ def test_chains_into_archives(memory: Any, tmp_path: Path, way: str) -> None:
             assert_one_error(cli("test", url), url, "no such file")
 
 
+@pytest.mark.parametrize("command", ["compress", "decompress"])
+def test_outputs_of_what_is_inside_an_archive_are_named(tmp_path: Path, command: str) -> None:
+    shown_and_zipped(tmp_path)
+    chain = f"::file://{tmp_path}/x.zip"
+    member = f"zip://x{chain}" if command == "compress" else f"zip://x.nnc{chain}.nnc"
+    assert_one_error(cli(command, member), member, "is inside another file; name the output")
+    result = cli(command, tmp_path / "x", "-o", f"zip://y{chain}")
+    assert_one_error(result, tmp_path / "x", "is inside another file, which is for reading")
+    assert names(tmp_path) == ["x", "x.nnc", "x.zip"]
+
+
 def test_a_copy_of_another_file_is_an_error(memory: Any) -> None:
     memory.pipe_file("/x", TEXT)
     with open_source("filecache::memory://x") as file:
@@ -378,6 +392,13 @@ def test_a_copy_of_another_file_is_an_error(memory: Any) -> None:
         open_source("filecache::memory://x")
     assert_one_error(tiny("--rm", "simplecache::memory://x"), "simplecache::memory://x", "a copy")
     assert memory.cat_file("/x") == TEXT[1:]
+
+
+def test_addresses_of_ipv6_are_no_chains() -> None:
+    pytest.importorskip("aiohttp", reason="no aiohttp to speak HTTP with")
+    url = "http://[::1]:8000/x"
+    store = Store(url)
+    assert (store.path, store.chained, last_part(url)) == (url, False, "x")
 
 
 def test_names_after_urls() -> None:

@@ -425,6 +425,25 @@ def test_chains_of_caches(s3: S3, cache: str) -> None:
     assert_one_error(result, f"{chain}/none", "no such file")
 
 
+@pytest.mark.parametrize("force", [[], ["-f"]])
+def test_a_bucket_is_no_output(s3: S3, force: list[str]) -> None:
+    result = tiny("-o", f"s3://{BUCKET}", *force, stdin=TEXT)
+    assert_one_error(result, "(standard input)", f"s3://{BUCKET}: is a bucket; name a file in it")
+    for mode in ("w", "x"):
+        with pytest.raises(RemoteError, match="is a bucket; name a file in it"):
+            nncodec.open(f"s3://{BUCKET}", mode, level=1)
+
+
+def test_keys_with_the_sign_of_chains(s3: S3, tmp_path: Path) -> None:
+    s3.put("a::b/x::y.txt", TEXT)
+    assert tiny(url("a::b/x::y.txt")).rc == 0
+    assert s3.names() == ["a::b/x::y.txt", "a::b/x::y.txt.nnc"]
+    assert cli("test", "-r", url("a::b")).rc == cli("test", url("a::b/*.nnc")).rc == 0
+    assert cli("decompress", "-c", url("a::b/x::y.txt.nnc")).out == TEXT
+    for name in (f"simplecache::{url('a::b')}", f"zip://x::{url('a::b.zip')}"):
+        assert_one_error(cli("test", name), name, "no chain reaches a name with :: in it")
+
+
 def test_many_files_are_not_asked_for_one_by_one(s3: S3) -> None:
     for i in range(20):
         s3.put(f"logs/{i}", b"x")

@@ -219,6 +219,7 @@ def test(
     memory: Memory = None,
     engine: Engine = None,
     workers: WorkerCount = None,
+    recursive: Recursive = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -237,7 +238,7 @@ def test(
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)
 
-    names, failed = expanded(inputs or [files.STDIO])
+    names, failed = expanded(inputs or [files.STDIO], recursive, True)
     with chosen:
         each(names, work, failed)
 

@@ -29,6 +29,7 @@ PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"} | dict.f
     READ_ONLY, "aiohttp"
 )
 LISTING = ("s3", "s3a", "gs", "gcs")  # they remember listings, in which others' changes lack
+BUCKETS = (*LISTING, "abfs", "abfss", "az")  # paths there begin with one
 NO_CREDENTIALS = {
     *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
     *("DefaultCredentialsError", "RefreshError"),  # Google's
@@ -168,6 +169,8 @@ class Store:
             raise RemoteError(self.url, f"{self.scheme} is for reading; write to a file or a store")
         if is_inside(self.url):
             raise RemoteError(self.url, "is inside another file, which is for reading; use -o")
+        if self.scheme in BUCKETS and "/" not in self.path.strip("/"):
+            raise RemoteError(self.url, "is a bucket; name a file in it")
 
     def remove(self) -> None:
         """Raises RemoteError."""
