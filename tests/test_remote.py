@@ -92,7 +92,12 @@ def test_there_and_back_in_memory(memory: Any, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(TEXT)
     assert tiny(tmp_path / "x").rc == 0
     assert memory.cat_file("/d/x.nnc") == (tmp_path / "x.nnc").read_bytes()
-    assert_one_error(tiny("memory://d/x"), "memory://d/x", "memory://d/x.nnc already exists")
+    for result, there in (  # one name, from which the other follows
+        (tiny("memory://d/x"), "memory://d/x.nnc"),
+        (cli("decompress", "memory://d/x.nnc"), "memory://d/x"),
+    ):
+        assert (result.rc, result.out) == (1, b"")
+        assert result.errors == [f"nncodec: {there} already exists; use -f to overwrite"]
     assert cli("test", "memory://d/*.nnc").rc == 0
     assert cli("decompress", "--range", "3:9", "memory://d/x.nnc").out == TEXT[3:9]
     assert cli("decompress", "-f", "--rm", "memory://d/x.nnc").rc == 0
@@ -413,6 +418,7 @@ def test_names_after_urls() -> None:
 
 def test_unknown_protocols_and_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_one_error(cli("test", "foo://x"), "foo://x", "unknown protocol foo")
+    assert_one_error(tiny("foo://x"), "foo://x.nnc", "unknown protocol foo")
     error = explain("gs://x", "gs", ImportError("Please install gcsfs"))
     assert isinstance(error, MissingPackageError)
     assert str(error) == "gs://x: needs gcsfs: install it with pip install 'nncodec-lm[remote]'"
