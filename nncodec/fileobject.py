@@ -321,6 +321,7 @@ def open_remote(url: str, mode: str) -> tuple[BinaryIO, Upload | None]:
     from nncodec.remote.store import Store
 
     store = Store(url)
+    store.check_writable()
     if store.exists(blind=mode == "w") and mode == "x":  # asks first: there may be no such bucket
         raise RemoteExistsError(url, "already exists")
     upload = Upload(store, replace=mode == "w")

@@ -123,7 +123,7 @@ def test_patterns_exclusion_and_mixed_inputs(
 def test_an_archive_that_is_there_stays(s3: S3, tree: dict[str, bytes]) -> None:
     s3.put("docs/c.nnc", b"there")
     result = cli("pack", url("docs/empty"), "-o", url("docs/c.nnc"))
-    assert_one_error(result, url("docs/c.nnc"), "already exists; use -f to overwrite")
+    assert result.errors == [f"nncodec: {url('docs/c.nnc')} already exists; use -f to overwrite"]
     with pytest.raises(RemoteExistsError):
         pack.pack([url("docs/empty")], url("docs/c.nnc"))
     assert s3.get("docs/c.nnc") == b"there"

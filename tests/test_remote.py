@@ -92,7 +92,12 @@ def test_there_and_back_in_memory(memory: Any, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(TEXT)
     assert tiny(tmp_path / "x").rc == 0
     assert memory.cat_file("/d/x.nnc") == (tmp_path / "x.nnc").read_bytes()
-    assert_one_error(tiny("memory://d/x"), "memory://d/x", "memory://d/x.nnc already exists")
+    for result, there in (  # one name, from which the other follows
+        (tiny("memory://d/x"), "memory://d/x.nnc"),
+        (cli("decompress", "memory://d/x.nnc"), "memory://d/x"),
+    ):
+        assert (result.rc, result.out) == (1, b"")
+        assert result.errors == [f"nncodec: {there} already exists; use -f to overwrite"]
     assert cli("test", "memory://d/*.nnc").rc == 0
     assert cli("decompress", "--range", "3:9", "memory://d/x.nnc").out == TEXT[3:9]
     assert cli("decompress", "-f", "--rm", "memory://d/x.nnc").rc == 0
@@ -144,6 +149,9 @@ def test_local_folders_with_and_without_recursion(tmp_path: Path) -> None:
     assert names(folder / "e") == ["b", "b.nnc"]
     (folder / "c.nnc").unlink()
     assert cli("decompress", "-r", "-c", folder).out == TEXT + TEXT
+    result = cli("test", "-r", folder)
+    tested = [f"{folder / name}: OK" for name in ("a.nnc", "e/b.nnc")]
+    assert (result.rc, result.err.splitlines()) == (0, tested)
 
 
 def test_files_that_shrink_or_change_in_memory_are_errors(memory: Any) -> None:
@@ -321,6 +329,83 @@ def test_answers_on_the_web_that_break_off_are_asked_for_again(
     assert BreaksOff.times == 0
 
 
+def shown_and_zipped(folder: Path) -> None:
+    """``x``, its archive ``x.nnc``, and a zip of both."""
+    files = {"x": TEXT, "x.nnc": stored_archive(TEXT)}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "x.zip").write_bytes(zip_of(files))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # blockcache leaks
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_chains_of_caches_on_the_web(
+    web: tuple[str, Path, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    address, folder, ranges = web
+    if cache == "blockcache" and not ranges:
+        pytest.skip("needs ranges")
+    shown_and_zipped(folder)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    chain = f"{cache}::{address}"
+    assert cli("test", f"{chain}/x.nnc").rc == 0
+    assert cli("info", f"{chain}/x.nnc").rc == 0
+    assert cli("decompress", "--range", "3:9", f"{chain}/x.nnc").out == TEXT[3:9]
+    assert tiny(f"{chain}/x").rc == 0
+    assert nncodec.decompress((here / "x.nnc").read_bytes()) == TEXT
+    assert_one_error(cli("test", f"{chain}/none"), f"{chain}/none", "no such file")
+    with nncodec.open(f"{chain}/x.nnc") as file:
+        assert (file.read(), file.seek(5), file.read(3)) == (TEXT, 5, TEXT[5:8])
+
+
+@pytest.mark.parametrize("way", ["file", "memory", "http", "simplecache::http"])
+def test_chains_into_archives(memory: Any, tmp_path: Path, way: str) -> None:
+    pytest.importorskip("aiohttp", reason="no aiohttp to speak HTTP with")
+    shown_and_zipped(tmp_path)
+    memory.pipe_file("/x.zip", (tmp_path / "x.zip").read_bytes())
+    with serving(tmp_path, Ranges) as address:
+        start = {"file": f"file://{tmp_path}", "memory": "memory:/"}.get(way)
+        start = start or way.replace("http", address)
+        chain = f"::{start}/x.zip"
+        assert cli("test", f"zip://x.nnc{chain}").rc == 0
+        assert cli("decompress", "--range", "3:9", f"zip://x.nnc{chain}").out == TEXT[3:9]
+        assert tiny(f"zip://x{chain}", "-o", tmp_path / "y").rc == 0
+        assert nncodec.decompress((tmp_path / "y").read_bytes()) == TEXT
+        for url in (f"zip://none{chain}", f"zip://x.nnc{chain}.none"):
+            assert_one_error(cli("test", url), url, "no such file")
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress"])
+def test_outputs_of_what_is_inside_an_archive_are_named(tmp_path: Path, command: str) -> None:
+    shown_and_zipped(tmp_path)
+    chain = f"::file://{tmp_path}/x.zip"
+    member = f"zip://x{chain}" if command == "compress" else f"zip://x.nnc{chain}.nnc"
+    assert_one_error(cli(command, member), member, "is inside another file; name the output")
+    result = cli(command, tmp_path / "x", "-o", f"zip://y{chain}")
+    assert_one_error(result, tmp_path / "x", "is inside another file, which is for reading")
+    assert names(tmp_path) == ["x", "x.nnc", "x.zip"]
+
+
+def test_a_copy_of_another_file_is_an_error(memory: Any) -> None:
+    memory.pipe_file("/x", TEXT)
+    with open_source("filecache::memory://x") as file:
+        assert file.read() == TEXT
+    memory.pipe_file("/x", TEXT[1:])
+    with pytest.raises(RemoteError, match="its copy is of another file"):
+        open_source("filecache::memory://x")
+    assert_one_error(tiny("--rm", "simplecache::memory://x"), "simplecache::memory://x", "a copy")
+    assert memory.cat_file("/x") == TEXT[1:]
+
+
+def test_addresses_of_ipv6_are_no_chains() -> None:
+    pytest.importorskip("aiohttp", reason="no aiohttp to speak HTTP with")
+    url = "http://[::1]:8000/x"
+    store = Store(url)
+    assert (store.path, store.chained, last_part(url)) == (url, False, "x")
+
+
 def test_names_after_urls() -> None:
     assert last_part("https://host/a/b%20c.nnc?x=/y#z") == "b c.nnc"
     for url in ("https://host", "https://host/a/", "https://host/a%2F..", "https://host/..%5C"):
@@ -333,6 +418,7 @@ def test_names_after_urls() -> None:
 
 def test_unknown_protocols_and_missing_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_one_error(cli("test", "foo://x"), "foo://x", "unknown protocol foo")
+    assert_one_error(tiny("foo://x"), "foo://x.nnc", "unknown protocol foo")
     error = explain("gs://x", "gs", ImportError("Please install gcsfs"))
     assert isinstance(error, MissingPackageError)
     assert str(error) == "gs://x: needs gcsfs: install it with pip install 'nncodec-lm[remote]'"

@@ -295,7 +295,7 @@ def test_overwriting_takes_force(s3: S3) -> None:
     s3.put("x.nnc", b"precious")
     s3.put("x", TEXT)
     result = tiny(url("x"))
-    assert_one_error(result, url("x"), f"{url('x.nnc')} already exists; use -f to overwrite")
+    assert result.errors == [f"nncodec: {url('x.nnc')} already exists; use -f to overwrite"]
     assert s3.get("x.nnc") == b"precious"
     assert tiny("-f", url("x")).rc == 0
     assert nncodec.decompress(s3.get("x.nnc")) == TEXT
@@ -404,6 +404,45 @@ def test_patterns_and_folders(s3: S3) -> None:
     s3.fs.rm([f"{BUCKET}/logs/a.txt", f"{BUCKET}/logs/a.txt.nnc"])
     assert cli("compress", "-l1", "-qf", "-r", url("logs")).rc == 0  # forced: archives, too
     assert cli("decompress", "-r", "-c", url("logs/deep/")).out == b"logs/deep/c.txt"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # blockcache leaks
+@pytest.mark.parametrize("cache", ["simplecache", "filecache", "blockcache"])
+def test_chains_of_caches(s3: S3, cache: str) -> None:
+    """They are read through copies, and written and looked at where they are."""
+    s3.put("x", TEXT)
+    chain = f"{cache}::s3://{BUCKET}"
+    assert tiny(f"{chain}/x").rc == 0
+    assert s3.names() == ["x", "x.nnc"]
+    assert nncodec.decompress(s3.get("x.nnc")) == TEXT
+    there = f"nncodec: {chain}/x.nnc already exists; use -f to overwrite"
+    assert tiny(f"{chain}/x").errors == [there]
+    assert cli("test", f"{chain}/*.nnc").rc == 0
+    assert cli("decompress", "--range", "3:9", f"{chain}/x.nnc").out == TEXT[3:9]
+    with nncodec.open(f"{chain}/y.nnc", "w", level=1) as file:
+        file.write(TEXT)
+    assert nncodec.decompress(s3.get("y.nnc")) == TEXT
+    result = cli("test", f"{chain}/none")
+    assert_one_error(result, f"{chain}/none", "no such file")
+
+
+@pytest.mark.parametrize("force", [[], ["-f"]])
+def test_a_bucket_is_no_output(s3: S3, force: list[str]) -> None:
+    result = tiny("-o", f"s3://{BUCKET}", *force, stdin=TEXT)
+    assert_one_error(result, "(standard input)", f"s3://{BUCKET}: is a bucket; name a file in it")
+    for mode in ("w", "x"):
+        with pytest.raises(RemoteError, match="is a bucket; name a file in it"):
+            nncodec.open(f"s3://{BUCKET}", mode, level=1)
+
+
+def test_keys_with_the_sign_of_chains(s3: S3, tmp_path: Path) -> None:
+    s3.put("a::b/x::y.txt", TEXT)
+    assert tiny(url("a::b/x::y.txt")).rc == 0
+    assert s3.names() == ["a::b/x::y.txt", "a::b/x::y.txt.nnc"]
+    assert cli("test", "-r", url("a::b")).rc == cli("test", url("a::b/*.nnc")).rc == 0
+    assert cli("decompress", "-c", url("a::b/x::y.txt.nnc")).out == TEXT
+    for name in (f"simplecache::{url('a::b')}", f"zip://x::{url('a::b.zip')}"):
+        assert_one_error(cli("test", name), name, "no chain reaches a name with :: in it")
 
 
 def test_many_files_are_not_asked_for_one_by_one(s3: S3) -> None:

@@ -223,6 +223,7 @@ def test(
     memory: Memory = None,
     engine: Engine = None,
     workers: WorkerCount = None,
+    recursive: Recursive = False,
     quiet: Quiet = 0,
     verbose: Verbose = 0,
 ) -> None:
@@ -241,7 +242,7 @@ def test(
             detail = f" ({packed} => {size} bytes)" if verbose else ""
             print(f"{name}: OK{detail}", file=sys.stderr)
 
-    names, failed = expanded(inputs or [files.STDIO])
+    names, failed = expanded(inputs or [files.STDIO], recursive, True)
     with chosen:
         each(names, work, failed)
 

@@ -12,6 +12,7 @@ from nncodec.cli import files
 from nncodec.cli.lines import path_of, reason, say
 from nncodec.cli.signals import ReaderGoneError
 from nncodec.errors import NNCodecError
+from nncodec.remote.names import is_remote
 
 __all__ = [
     "AsJson",
@@ -57,7 +58,11 @@ def attempt(name: str, work: Callable[[str], None]) -> bool:
     except BrokenPipeError as error:
         raise ReaderGoneError from error
     except (NNCodecError, OSError, MemoryError) as error:
-        say("(standard input)" if name == files.STDIO else name, reason(error, name))
+        why = reason(error, name)
+        if is_remote(name) and why.startswith(name.removesuffix(files.SUFFIX)):
+            say(why)  # of the output beside it, whose name tells both
+        else:
+            say("(standard input)" if name == files.STDIO else name, why)
         return False
     return True
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from nncodec.cli.lines import program
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file, make_readable
-from nncodec.remote.names import is_read_only, is_remote, last_part, plain
+from nncodec.remote.names import is_inside, is_read_only, is_remote, last_part, plain
 
 if TYPE_CHECKING:
     from nncodec.remote.store import Store
@@ -132,7 +132,12 @@ def decompressed_name(name: str) -> Path | Store:
 
 
 def named_here(name: str) -> str:
-    """By what an output is called: of a URL that cannot be written a file here, as curl -O does."""
+    """By what an output is called: of a URL that cannot be written a file here, as curl -O does.
+
+    Raises FileError for what is inside another file, beside which nothing can be written.
+    """
+    if is_inside(name):
+        raise FileError("is inside another file; name the output with -o")
     return last_part(name) if is_read_only(name) else name
 
 
@@ -291,6 +296,10 @@ class RemoteOriginal:
 
         self.name, self.store = name, Store(name)
         self.store.check_writable()
+        if self.store.cache is not None:
+            raise FileError(
+                "what is read is a copy; --rm takes the file's own URL, without a cache"
+            )
         self.identity = identity
         self.status = identity(self.store.info())
 

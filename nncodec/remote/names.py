@@ -10,6 +10,10 @@ from nncodec.errors import RemoteError
 SCHEME = r"[a-z0-9+.-]{2,}"  # one letter is a drive of Windows
 URL = re.compile(rf"(?:{SCHEME}::)*({SCHEME})://")
 LOCAL = re.compile("(?:file|local)://")
+STORES = (  # at the end of a chain: `::` behind them is part of a name
+    *("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "http", "https", "memory", "hf"),
+    *("sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs", "file", "local"),
+)
 READ_ONLY = ("http", "https")  # what servers make of a PUT is theirs alone
 
 
@@ -21,6 +25,12 @@ def is_remote(name: str) -> bool:
 def is_read_only(name: str) -> bool:
     match = URL.match(name)
     return match is not None and match[1] in READ_ONLY
+
+
+def is_inside(name: str) -> bool:
+    """Whether a URL names what is inside another file, as ``zip://member::s3://bucket/x.zip``."""
+    match = URL.match(name)
+    return match is not None and match[1] not in STORES and "::" in name[match.end() :]
 
 
 def plain(name: str) -> str:
@@ -38,7 +48,9 @@ def last_part(url: str) -> str:
     """The file's name in a URL, without a query. Raises RemoteError if it has none."""
     from urllib.parse import unquote, urlsplit
 
-    name = re.split(r"[/\\]", unquote(urlsplit(url).path))[-1]
+    match = URL.match(url)
+    path = urlsplit(url[match.start(1) :] if match else url).path
+    name = re.split(r"[/\\]", unquote(path))[-1]
     if name in ("", ".", ".."):
         raise RemoteError(url, "names no file to call the output after; use -o")
     return name

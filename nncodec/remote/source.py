@@ -80,11 +80,13 @@ class RemoteSource(io.BufferedIOBase):
         *,
         pinned: bool,
         ahead: bool = False,
+        file: Any = None,
     ) -> None:
         self.store, self.name, self.size = store, store.url, int(info["size"])
         self.version, self.pinned, self.ahead = identity(info), pinned, ahead
         self._read = read
-        self._turn = None if store.concurrent else threading.Lock()
+        self._file = file  # which ``read`` seeks in, and which is closed at the end
+        self._turn = threading.Lock() if file or not store.concurrent else None
         self._pool: ThreadPoolExecutor | None = None
         self._at = 0
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
@@ -231,6 +233,9 @@ class RemoteSource(io.BufferedIOBase):
             self._windows.clear()
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._file is not None and self._turn is not None:
+                with self._turn:
+                    self._file.close()
         super().close()
 
 
@@ -250,7 +255,29 @@ def open_source(url: str, *, ahead: bool = False) -> RemoteSource | RemoteStream
 def open_stored(store: Store, *, ahead: bool = False) -> RemoteSource | RemoteStream:
     """``open_source`` of a file that is looked up."""
     with store.explaining():
+        if store.chained:
+            return open_chain(store, ahead)
         return open_http(store, ahead) if store.scheme in READ_ONLY else open_any(store, ahead)
+
+
+def open_chain(store: Store, ahead: bool) -> RemoteSource:
+    """What caches and archives open is not known; but it can be seeked, by one at a time."""
+    info = store.info()
+    if info["type"] != "file":
+        raise RemoteError(store.url, "is a directory; -r takes the files in it")
+    file = (store.cache or store.fs).open(store.path, "rb")
+    size = file.seek(0, io.SEEK_END)
+    if info.get("size") not in (None, size):
+        file.close()
+        raise RemoteChangedError(store.url, "its copy is of another file; remove that")
+
+    def read(begin: int, end: int) -> bytes:
+        file.seek(begin)
+        found: bytes = file.read(end - begin)
+        return found
+
+    info = {**info, "size": size}
+    return RemoteSource(store, read, info, pinned=False, ahead=ahead, file=file)
 
 
 def open_any(store: Store, ahead: bool) -> RemoteSource:

@@ -23,12 +23,13 @@ from nncodec.errors import (
     RemotePermissionError,
 )
 from nncodec.extras import need
-from nncodec.remote.names import READ_ONLY, URL, is_read_only
+from nncodec.remote.names import READ_ONLY, STORES, URL, is_inside, is_read_only
 
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"} | dict.fromkeys(
     READ_ONLY, "aiohttp"
 )
 LISTING = ("s3", "s3a", "gs", "gcs")  # they remember listings, in which others' changes lack
+BUCKETS = (*LISTING, "abfs", "abfss", "az")  # paths there begin with one
 NO_CREDENTIALS = {
     *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
     *("DefaultCredentialsError", "RefreshError"),  # Google's
@@ -59,18 +60,47 @@ IDENTITY = (
 
 
 class Store:
-    """Where ``url`` lies. Raises MissingPackageError, or RemoteError for a scheme nobody knows."""
+    """Where ``url`` lies. Raises MissingPackageError, or RemoteError for a scheme nobody knows.
+
+    ``fs`` is the store itself. Of a chain that keeps copies ``cache`` is what reads through them;
+    nothing else does, since they may be older than what is there.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         match = URL.match(url)
         self.scheme = match[1] if match else ""
+        self.chained = bool(match and match.start(1)) or is_inside(url)
+        self.cache: Any = None
         need("fsspec", "remote")
-        from fsspec.core import url_to_fs
-
-        fresh = {"use_listings_cache": False} if self.scheme in LISTING and "::" not in url else {}
         with self.explaining():
-            self.fs, self.path = url_to_fs(url, **fresh)
+            self.fs, self.path = self._open_chain() if self.chained else self._open_one()
+
+    def _open_one(self) -> tuple[Any, str]:
+        """Without splitting at ``::``, which keys may have in them, and addresses of IPv6."""
+        from fsspec.core import get_filesystem_class
+
+        kind = get_filesystem_class(self.scheme)
+        options = {**kind._get_kwargs_from_urls(self.url), **self._fresh()}
+        path: str = kind._strip_protocol(self.url)
+        return kind(**options), path
+
+    def _open_chain(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.cached import CachingFileSystem
+
+        for part in self.url.split("::")[:-1]:
+            if part.partition("://")[0] in STORES and "://" in part:
+                raise RemoteError(self.url, "no chain reaches a name with :: in it; name it alone")
+        fs, path = url_to_fs(self.url, **{self.scheme: self._fresh()})
+        if isinstance(fs, CachingFileSystem):
+            self.cache = fs
+        while isinstance(fs, CachingFileSystem):
+            fs = fs.fs
+        return fs, path
+
+    def _fresh(self) -> dict[str, Any]:
+        return {"use_listings_cache": False} if self.scheme in LISTING else {}
 
     def __str__(self) -> str:
         return self.url
@@ -100,7 +130,7 @@ class Store:
 
     @property
     def concurrent(self) -> bool:
-        """Whether several threads may ask for ranges at once."""
+        """Whether several threads may ask the store for ranges at once."""
         return bool(getattr(self.fs, "async_impl", False))
 
     def info(self) -> dict[str, Any]:
@@ -134,9 +164,13 @@ class Store:
             return False
 
     def check_writable(self) -> None:
-        """Raises RemoteError for what is read-only by its scheme."""
+        """Raises RemoteError for what is read-only by its scheme, or is no file's name."""
         if is_read_only(self.url):
             raise RemoteError(self.url, f"{self.scheme} is for reading; write to a file or a store")
+        if is_inside(self.url):
+            raise RemoteError(self.url, "is inside another file, which is for reading; use -o")
+        if self.scheme in BUCKETS and "/" not in self.path.strip("/"):
+            raise RemoteError(self.url, "is a bucket; name a file in it")
 
     def remove(self) -> None:
         """Raises RemoteError."""
