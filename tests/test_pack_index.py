@@ -273,7 +273,7 @@ def test_an_index_that_takes_much_memory(
         refused = cli(*arguments)
         assert refused.rc == 1
         assert "1048576 of memory allowed; raise it (--memory)" in refused.err
-        assert "memory allowed" not in cli(*arguments, "--memory", "2M").err
+        assert "memory allowed" not in cli(*arguments, "--memory", "4M").err
     monkeypatch.setattr(indexfile, "MEMORY", 0)
     parse_frame(honest)
 

@@ -254,6 +254,39 @@ def memory() -> Iterator[Any]:
     fs.pseudo_dirs[:] = [""]
 
 
+def test_equal_objects_of_which_some_are_gone(
+    memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from those that are there, the one that was open before being read on."""
+    monkeypatch.setattr(objects, "HELD", 0)
+    tensors = save({"w": np.ones((128, 200), np.float32)})
+    files = {
+        "top/a.bin": NOISE,
+        "top/b.bin": NOISE + b"end",
+        "top/c.txt": LINES,
+        "top/d.txt": LINES,
+        "top/e.safetensors": tensors,
+        "top/f.safetensors": tensors,
+    }
+    for name, data in files.items():
+        memory.pipe_file(name, data)
+    make_plan = writer.make_plan
+
+    def planned(*arguments: Any) -> Any:
+        for name in ("top/b.bin", "top/c.txt", "top/e.safetensors"):
+            memory.rm(name)
+        memory.pipe_file("top/a.bin", bytes(70_000) + NOISE[70_000:])
+        memory.pipe_file("top/b.bin", NOISE[:600_000] + b"x" + NOISE[600_001:] + b"end")
+        return make_plan(*arguments)
+
+    monkeypatch.setattr(writer, "make_plan", planned)
+    warnings: list[str] = []
+    target = str(tmp_path / "c.nnc")
+    pack.pack(["memory://top"], target, **SMALL, warn=warnings.append)
+    assert warnings == []
+    assert contents(target) == files
+
+
 def test_other_stores(memory: Any, tmp_path: Path) -> None:
     files = {"top/a.txt": b"some text\n", "top/b/c.txt": b"other text\n", "top/b/n": NOISE}
     for name, data in files.items():

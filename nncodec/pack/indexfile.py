@@ -46,7 +46,7 @@ from nncodec.parsing import pull
 
 MEMORY = 1 << 30  # bytes that a reader takes at most of an index that is smaller by ``PLAUSIBLE``
 PLAUSIBLE = 64  # times that LZMA makes an honest index smaller
-TAKES = 4  # times its columns' bytes: these, as written and as numbers of 64 bits, and sums of them
+TAKES = 12  # times its columns' bytes: measured 11.4 of short names without metadata, 3 of extents
 TAIL = 1 << 16  # bytes that are read first
 NOT_PACKED = "is no packed archive: it does not end in an index of members (nncodec pack makes one)"
 

@@ -30,7 +30,7 @@ from nncodec import api
 from nncodec.blocks import Bytes, check_block_size
 from nncodec.container import MAGIC, SKIPPABLE_MAGIC, skippable_frame
 from nncodec.errors import NNCodecError, PackError
-from nncodec.files import make_readable, publish, sync_folder
+from nncodec.files import make_readable, sync_folder
 from nncodec.header import Fields, parse_header, parse_skippable
 from nncodec.lanes import Progress, no_progress
 from nncodec.pack import partial
@@ -46,6 +46,7 @@ from nncodec.pack.writer import (
     LEVEL,
     Summary,
     coder_name,
+    give_name,
     open_partial,
 )
 from nncodec.parallel import Workers, sharing
@@ -195,10 +196,7 @@ class PackWriter:
         packed = self._file.tell()
         if os.name == "nt":  # where no open file is renamed; elsewhere it is locked until then
             self.close()
-        try:
-            publish(str(self._unfinished), self.target, self._replace)
-        except FileExistsError as error:
-            raise PackError(f"{self.target} already exists; use -f to overwrite") from error
+        give_name(self._unfinished, self.target, self._replace)
         sync_folder(self.target.parent)
         count = len(columns.names)
         return Summary(count, count, content.given, content.size, packed, self.resumed, True)

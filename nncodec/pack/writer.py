@@ -186,11 +186,19 @@ def write_file(
         make_readable(path)
         os.fsync(file.fileno())
         if os.name != "nt":  # while it is locked
-            publish(str(path), target, replace)
+            give_name(path, target, replace)
     if os.name == "nt":  # where no open file is renamed
-        publish(str(path), target, replace)
+        give_name(path, target, replace)
     sync_folder(target.parent)
     return resumed, columns
+
+
+def give_name(path: Path, target: Path, replace: bool) -> None:
+    """Raises PackError if another process made something of that name meanwhile."""
+    try:
+        publish(str(path), target, replace)
+    except FileExistsError as error:
+        raise PackError(f"{target} already exists; use -f to overwrite") from error
 
 
 def upload(run: Run, target: Store, replace: bool, advance: Progress) -> Columns:
