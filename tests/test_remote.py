@@ -384,7 +384,7 @@ def test_outputs_of_what_is_inside_an_archive_are_named(tmp_path: Path, command:
     member = f"zip://x{chain}" if command == "compress" else f"zip://x.nnc{chain}.nnc"
     assert_one_error(cli(command, member), member, "is inside another file; name the output")
     result = cli(command, tmp_path / "x", "-o", f"zip://y{chain}")
-    assert_one_error(result, tmp_path / "x", "is inside another file, which is for reading")
+    assert_one_error(result, tmp_path / "x", "is inside another file; write to")
     assert names(tmp_path) == ["x", "x.nnc", "x.zip"]
 
 

@@ -168,7 +168,7 @@ class Store:
         if is_read_only(self.url):
             raise RemoteError(self.url, f"{self.scheme} is for reading; write to a file or a store")
         if is_inside(self.url):
-            raise RemoteError(self.url, "is inside another file, which is for reading; use -o")
+            raise RemoteError(self.url, "is inside another file; write to a file or a store")
         if self.scheme in BUCKETS and "/" not in self.path.strip("/"):
             raise RemoteError(self.url, "is a bucket; name a file in it")
 
