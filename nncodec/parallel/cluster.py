@@ -16,8 +16,9 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Cluster:
         self.ray = need("ray", "ray")
         self.folder: str | None = None
         self.connected = False  # by us, so to be left by us
+        self.ended = threading.Event()
         if self.ray.is_initialized():
             return
         address = os.environ.get(ADDRESS)
@@ -97,9 +99,7 @@ class Cluster:
         self.connected = True  # or half so
         self.let_print(False)
         options = {"log_to_driver": False, "logging_level": logging.ERROR, **options}
-        # Ray would put a handler of its own for SIGTERM, but from a main thread only.
-        with ThreadPoolExecutor(1, "nncodec-ray") as pool:
-            pool.submit(self.ray.init, **options).result()
+        in_lasting_thread(lambda: self.ray.init(**options), self.ended)
 
     def let_print(self, wanted: bool) -> None:
         """Ray tells of lost workers on standard output, where an archive may go.
@@ -132,6 +132,7 @@ class Cluster:
             self.end_autoscaler()
             self.ray.shutdown()
             self.let_print(True)
+            self.ended.set()
         self.remove_folder()  # if anything was still written
         self.folder = None
         atexit.unregister(self.close)
@@ -139,6 +140,33 @@ class Cluster:
     def remove_folder(self) -> None:
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def in_lasting_thread(work: Callable[[], object], ended: threading.Event) -> None:
+    """Do ``work`` in a thread that stays until ``ended``, and raise what it raised.
+
+    From the main thread Ray would put a handler of its own for SIGTERM. And its processes end with
+    the thread that began them, which is what Linux tells them of their parent's death.
+    """
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+            ended.wait()
+
+    threading.Thread(target=run, name="nncodec-ray", daemon=True).start()
+    done.result()
+
+
+def starts_its_own() -> bool:
+    """Whether the next ``Cluster`` is one that has to be started."""
+    address = os.environ.get(ADDRESS)
+    return address in (None, "", "local") and not need("ray", "ray").is_initialized()
 
 
 def internals() -> Any:

@@ -8,8 +8,10 @@ that has lost ``LOSSES`` of them is given up as what kills them. Ray's own resta
 for ever, or not at all. After a loss for want of memory fewer workers go on.
 
 Items wait in the object store, ``AHEAD * count`` at most from being taken to being handed out as
-results; arrays in them are read there without a copy. Tasks have to be harmless to run twice, and
-are pickled: those of this package name what they need instead of holding it.
+results; arrays in them are read there without a copy. While a cluster of our own starts, which
+takes some seconds, threads of this process do the first items (``starting``). Tasks have to be
+harmless to run twice, and are pickled: those of this package name what they need instead of
+holding it.
 """
 
 from __future__ import annotations
@@ -17,31 +19,28 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nncodec.engine.native import usable_cores
 from nncodec.errors import WorkerError
 from nncodec.extras import find
+from nncodec.lanes import no_progress
 from nncodec.parallel.actor import REMEDY, Actor, Outcome, Software, check_software
-from nncodec.parallel.base import AHEAD, Failure, Turns, Workers, caught
-from nncodec.parallel.cluster import Cluster, first_line
+from nncodec.parallel.base import AHEAD, Failure, Stoppable, Turns, Workers, caught
+from nncodec.parallel.cluster import Cluster, first_line, starts_its_own
+from nncodec.parallel.jobs import Job
+from nncodec.parallel.starting import FirstItems, stoppable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 LOSSES = 3  # workers that one item may lose, or that may be lost before they begin
 PLACED_TIMEOUT = 600.0  # seconds for a first worker to be placed: clusters grow within minutes
+MOMENT = 0.05  # seconds
 STARVED = "killed because its node was out of memory"
-
-
-@dataclass
-class Job:
-    """An item from being pulled to being yielded."""
-
-    item: Any = None  # a reference; None once it is not needed any more
-    outcome: Outcome | None = None
-    losses: int = 0
 
 
 @dataclass
@@ -71,14 +70,19 @@ class RayWorkers(Workers):
         self.workers: list[Worker] = []
         self.failed_starts = self.maps = 0
         self._turns = Turns()
+        self._first: FirstItems | None = None  # while a cluster of our own starts
 
     @property
     def ray(self) -> Any:
         """The package, connected to a cluster."""
         if self.cluster is None:
-            self.cluster = Cluster(self.chosen, self.object_store_memory)
+            first, self._first = self._first, None
+            self.cluster = first.cluster() if first else self.new_cluster()
             self.count = self.target = self.chosen or self.cluster.cores()
         return self.cluster.ray
+
+    def new_cluster(self) -> Cluster:
+        return Cluster(self.chosen, self.object_store_memory)
 
     def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         """As ``Workers`` has it; what runs when the iterator is left ends there and then.
@@ -90,16 +94,30 @@ class RayWorkers(Workers):
             yield from self._map(task, items)
 
     def _map(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+        taken, stop = caught(items), Stoppable(no_progress)
+        here: deque[Job] = deque()
+        if self.cluster is None and starts_its_own() and not getattr(task, "gpus", 0):
+            self._first = self._first or FirstItems(self.new_cluster, self.count)
+            try:
+                done = yield from self._first.results(stoppable(task, stop), taken)
+            except BaseException:
+                stop.stop()
+                raise
+            if done is None:
+                return
+            here = done
         ray = self.ray
         self.maps += 1
         run = Run(self, task, self.maps)
+        run.window.extend(here)
         try:
-            yield from run.results(caught(items))
+            yield from run.results(taken)
         except ray.exceptions.RayError as error:
             raise WorkerError(
                 f"the Ray cluster failed: {first_line(error)}; run it again"
             ) from error
         finally:
+            stop.stop()
             self.give_up()
 
     def hire(self, gpus: float) -> None:
@@ -122,6 +140,9 @@ class RayWorkers(Workers):
 
     def close(self) -> None:
         """End the workers, and the cluster if it is ours. Repeatable."""
+        if self._first is not None:
+            with suppress(WorkerError):  # it did not start: there is nothing to end
+                _ = self.ray
         for worker in list(self.workers):
             self.dismiss(worker)
         if self.cluster is not None:
@@ -143,14 +164,12 @@ class Run:
         more = True
         while more or self.window:
             self.look()
-            if self.window and self.window[0].outcome is not None:
-                outcome = self.window.popleft().outcome
-                assert outcome is not None
-                if outcome.error is not None:
-                    raise outcome.error
-                yield outcome.value
+            if self.window and self.window[0].done:
+                yield self.window.popleft().result()
             elif more and len(self.window) < AHEAD * self.owner.count:
                 more = self.pull(items)
+            elif self.window and self.window[0].here is not None:
+                self.look(MOMENT)
             elif self.window:
                 self.look(PLACED_TIMEOUT)
 
@@ -171,9 +190,11 @@ class Run:
         self.hand_out()
         busy = {w.waiting_for: w for w in self.owner.workers if w.waiting_for is not None}
         if not busy:
+            if timeout and self.window[0].here is not None:
+                wait([self.window[0].here], timeout)
             return
         ended, _ = self.ray.wait(list(busy), num_returns=1, timeout=timeout)
-        if not ended and timeout and not any(w.ready for w in self.owner.workers):
+        if not ended and timeout == PLACED_TIMEOUT and not any(w.ready for w in self.owner.workers):
             total, free = self.ray.cluster_resources(), self.ray.available_resources()
             kind = "GPU" if self.gpus else "CPU"
             raise WorkerError(
