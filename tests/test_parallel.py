@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,9 @@ from nncodec.codec import Codec
 from nncodec.engine.native import NativeContexts
 from nncodec.errors import CorruptDataError, NNCodecError, WorkerError
 from nncodec.parallel import ENGINES, Inline, ThreadWorkers, Workers, open_workers
-from nncodec.parallel.base import AHEAD
+from nncodec.parallel.base import AHEAD, caught
+from nncodec.parallel.jobs import Job
+from nncodec.parallel.starting import FirstItems
 from nncodec.recipes import Recipe
 from nncodec.tasks import Encode
 
@@ -221,6 +225,61 @@ def test_engines_and_counts_are_checked() -> None:
     assert auto.count == 8
     assert not open_workers("thread", 1).shares
     assert set(ENGINES) == {"auto", *LOCAL, "ray"}
+
+
+class Cluster:
+    """Stands for one that has started."""
+
+
+def drained(
+    first: FirstItems, items: Iterable[object], task: object = unevenly
+) -> tuple[list[object], deque[Job] | None]:
+    left: list[deque[Job] | None] = []
+
+    def run() -> Iterator[object]:
+        left.append((yield from first.results(task, caught(items))))  # type: ignore[arg-type]
+
+    return list(run()), left[0]
+
+
+def test_first_items_are_done_while_a_cluster_starts() -> None:
+    started = threading.Event()
+
+    def start() -> Cluster:
+        started.wait(60)
+        return Cluster()
+
+    first = FirstItems(start, 2)  # type: ignore[arg-type]
+    assert drained(first, range(5)) == ([0, 1, 4, 9, 16], None)  # all of it, and no waiting
+    with pytest.raises(CorruptDataError, match="number 3"):
+        drained(first, range(9), fails_at_three)
+
+    def items() -> Iterator[int]:
+        yield from range(7)
+        started.set()
+        wait([first._starting])
+        yield 7
+
+    results, left = drained(first, items())
+    assert left is not None
+    for job in left:
+        assert job.here is not None
+        wait([job.here])
+        assert job.done
+        results.append(job.result())
+    assert results == [n * n for n in range(8)]  # in order, whoever does the rest
+    assert isinstance(first.cluster(), Cluster)
+
+
+def test_what_stops_a_cluster_is_said_once_it_is_needed() -> None:
+    def start() -> Cluster:
+        raise WorkerError("it does not start")
+
+    first = FirstItems(start, 1)  # type: ignore[arg-type]
+    wait([first._starting])
+    assert drained(first, range(2)) == ([], deque())
+    with pytest.raises(WorkerError, match="does not start"):
+        first.cluster()
 
 
 def test_threads_that_share_processes_take_turns() -> None:

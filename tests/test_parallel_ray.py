@@ -236,10 +236,11 @@ def test_the_command_joins_a_cluster_and_survives_a_killed_worker(
 
 def test_own_cluster_short_of_memory(tmp_path: Path) -> None:
     """Ray's own monitor kills workers; what is said of it is one line."""
-    (tmp_path / "data").write_bytes(TEXT)
+    (tmp_path / "data").write_bytes(TEXT * 20_000)  # more than is done here while Ray starts
     env = {**os.environ, "RAY_memory_usage_threshold": "0.001"}
     env.pop("RAY_ADDRESS", None)
-    args = ["compress", "-l", "1", "--engine", "ray", "--workers", "1", "data"]
+    options = ["--workers", "1", "--block-size", "256K"]
+    args = ["compress", "-l", "1", "--engine", "ray", *options, "data"]
     result = run_python(CLI, *args, cwd=tmp_path, env=env)
     assert result.returncode == 1
     [line] = result.stderr.decode().splitlines()
