@@ -18,7 +18,7 @@ from nncodec.lm.model import ByteTransformer
 
 # By HYPOTHESIS_PROFILE: default for every run, ci for every push, thorough for an hour at night.
 # No deadline: a loaded machine must not fail a test.
-settings.register_profile("default", max_examples=25, deadline=None)
+settings.register_profile("default", max_examples=15, deadline=None)
 settings.register_profile("ci", max_examples=60, deadline=None, print_blob=True)
 settings.register_profile("thorough", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

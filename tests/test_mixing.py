@@ -240,7 +240,7 @@ def test_records_are_found_alike(length: int, geometry: Geometry) -> None:
     assert native.decode(payload, len(data), geometry, no_progress) == data
 
 
-# Some KB of each: matches grow long, records are found, the table fills, weights wander far.
+# 2 KB of each: matches grow long, records are found, the table fills, weights wander far.
 REAL = {
     "prose.txt": Geometry(table_bits=MIN_TABLE_BITS),
     "table.bin": Geometry(5, 300, 12),
@@ -252,7 +252,7 @@ REAL = {
 def test_real_data_alike(name: str, tiny_model: EngineModel) -> None:
     geometry = REAL[name]
     alone = Geometry(table_bits=geometry.table_bits)
-    data = array_of((SAMPLES / name).read_bytes()[:3000])
+    data = array_of((SAMPLES / name).read_bytes()[:2000])
     payload = PythonContexts().encode(data, alone, no_progress)
     assert NativeContexts().encode(data, alone, no_progress) == payload
     assert NativeContexts().decode(payload, len(data), alone, no_progress) == data.tobytes()

@@ -99,5 +99,6 @@ def joined(device: str) -> Iterator[torch.device]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo")
     try:
         yield where
+        dist.barrier()  # a process that leaves while the other still talks to it may be aborted
     finally:
         dist.destroy_process_group()
