@@ -127,6 +127,7 @@ def test_a_killed_worker_is_replaced(workers: RayWorkers, tmp_path: Path) -> Non
     paths = [str(tmp_path / str(n)) for n in range(5)]
     for there in (0, 1, 3, 4):
         Path(paths[there]).touch()
+    assert list(workers.map_ordered(unevenly, [1, 2])) == [1, 4]  # so that all are there
     before = {worker.actor for worker in workers.workers}
     assert list(workers.map_ordered(dies_once, paths)) == paths
     assert len({worker.actor for worker in workers.workers} - before) == 1
