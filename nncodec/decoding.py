@@ -44,9 +44,8 @@ class FrameDecoder:
         find_coder: FindCoder,
         base: Base | None = None,
         limits: Limits = NO_LIMITS,
-        progress: Progress = no_progress,
     ) -> None:
-        self.find_coder, self.base, self.limits, self.progress = find_coder, base, limits, progress
+        self.find_coder, self.base, self.limits = find_coder, base, limits
         self.promised = 0  # bytes, by the frames so far
         self.coder: Coder | None = None
 
@@ -81,7 +80,19 @@ class FrameDecoder:
     def decode(self, row: Block, payload: Payload) -> bytes:
         """The block's bytes, verified. Raises CorruptDataError."""
         coder = self.find_coder(None) if row.kind == Kind.CONTEXTS else self.coder
-        return decode_block(row, payload, coder, self.progress, old_bytes(row, self.base))
+        return decode_block(row, payload, coder, no_progress, old_bytes(row, self.base))
+
+    def coded(self, frame: Frame, row: Block, payload: Payload, shares: bool) -> CodedBlock:
+        """A block of the ``frame`` that was entered, for workers; ``shares``: this coder."""
+        named = frame if row.kind in WITH_MODEL else None
+        return CodedBlock(
+            row,
+            payload,
+            named.model_id if named else None,
+            named.environment if named else None,
+            old_bytes(row, self.base),
+            coder=self.coder if shares and named else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -242,15 +253,7 @@ class Decoding:
             for row in frame.blocks:
                 payload = read_exactly(self.source, row.payload_size, "a block")
                 self.read, self.written = self.read + len(payload), self.written + row.size
-                coded = row.kind in WITH_MODEL
-                yield CodedBlock(
-                    row,
-                    payload if local else bytes(payload),
-                    frame.model_id if coded else None,
-                    frame.environment if coded else None,
-                    old_bytes(row, decoder.base),
-                    coder=decoder.coder if shares and coded else None,
-                )
+                yield decoder.coded(frame, row, payload if local else bytes(payload), shares)
 
 
 def has_to_wait(source: Source) -> bool:

@@ -52,8 +52,12 @@ def decoding_memory(row: Block, state_bytes: int = 0) -> int:
     Its payload and its own bytes; unless these are stored or constant, what the coder holds of them
     until they are complete, and what a transform is undone from. The context mixer's table,
     ``64 << table_bits``, and what it has besides. Of every lane ``state_bytes``, the keys and
-    values that the model's engine keeps, which its configuration tells (0 without a model).
+    values that the model's engine keeps, which its configuration tells (0 without a model). Blocks
+    of tensors mixed by contexts and of deltas: four times their bytes (planes, copies, the base's)
+    and tables of a fixed size, an upper bound of what was measured.
     """
+    if row.kind in (Kind.TENSORS, Kind.DELTA):
+        return row.payload_size + 4 * row.size + MIXER_BYTES
     needed = row.payload_size + row.size
     if row.kind not in (Kind.STORED, Kind.CONSTANT):
         needed += row.coded_size

@@ -21,7 +21,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, RandomSampler
 
-from nncodec.pack import PackWriter, reader
+from nncodec.pack import PackWriter, recent
 from nncodec.pack.torch import BlockShuffleSampler, PackedDataset, PackedIterableDataset
 from nncodec.pack.writer import BLOCK_SIZE
 from nncodec.tables import write_rows
@@ -97,7 +97,7 @@ def main() -> None:
             sys.exit(f"{options.folder}: no text in it")
         rate = summary.content / 1e6 / (time.perf_counter() - began)
         print(f"packed {summary.size} bytes to {summary.packed}: {rate:.2f} MB/s", flush=True)
-        reader.KEPT = kept = min(reader.KEPT, summary.content // 4)
+        recent.KEPT = kept = min(recent.KEPT, summary.content // 4)
         for workers in options.workers:
             for what, loader in loaders(archive, workers, kept // 2):
                 count, size, seconds = measure(loader, options.seconds)

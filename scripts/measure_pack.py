@@ -91,7 +91,8 @@ def measure(top: Path, options: argparse.Namespace) -> Iterator[tuple[str, float
         len(files) - len({p.read_bytes() for p in files}),
         "",
     )
-    _, seconds, cpu = run("pack", "tree", "-o", str(archive), "-q", cwd=top)
+    blocks = ["--block-size", options.block_size] if options.block_size else []
+    _, seconds, cpu = run("pack", "tree", "-o", str(archive), "-q", *blocks, cwd=top)
     packed = archive.stat().st_size
     yield "packed", packed, "bytes"
     yield "packing", seconds, "seconds"
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--members", type=int, default=50)
     parser.add_argument("--second", type=int, default=6, help="another level; 0: none")
+    parser.add_argument("--block-size", default="", help="as of nncodec pack; its own default")
     parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     rows = []

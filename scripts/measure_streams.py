@@ -1,10 +1,11 @@
 """What streams and ranges take: scripts/measure_streams.py --csv docs/results/streams.csv
 
 A stream of --bytes, the same every time, goes through ``nncodec compress -1 - | nncodec decompress
--``, and its SHA-256 is compared: a tenth of it is lines like a server's log, then noise, which is
-stored, and zeros. Then ranges of a file of noise and lines, in blocks of 1 and of 16 MiB: how many
-blocks were decoded. Peaks are of resident memory; a child's counts what it had from its parent, so
-the stream comes first, while this process is small. Needs Linux or macOS; some minutes.
+-``, with all cores and with one thread, and its SHA-256 is compared: a tenth of it is lines like a
+server's log, then noise, which is stored, and zeros. Then ranges of a file of noise and lines, in
+blocks of 1 and of 16 MiB: how many blocks were decoded. Peaks are of resident memory; a child's
+counts what it had from its parent, so the streams come first, while this process is small. Needs
+Linux or macOS; some minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,12 @@ def stream(size: int) -> Iterator[bytes]:
             yield bytes(length)
 
 
-def through_pipe(size: int) -> dict[str, Any]:
+def through_pipe(size: int, options: Sequence[str] = ()) -> dict[str, Any]:
     sent, got, packed = hashlib.sha256(), hashlib.sha256(), 0
     began = time.perf_counter()
     pipe = subprocess.PIPE
-    first = subprocess.Popen([*NNCODEC, "compress", "-1", "-"], stdin=pipe, stdout=pipe)
-    second = subprocess.Popen([*NNCODEC, "decompress", "-"], stdin=pipe, stdout=pipe)
+    first = subprocess.Popen([*NNCODEC, "compress", "-1", *options, "-"], stdin=pipe, stdout=pipe)
+    second = subprocess.Popen([*NNCODEC, "decompress", *options, "-"], stdin=pipe, stdout=pipe)
     assert first.stdout
     assert second.stdin
 
@@ -99,7 +100,8 @@ def through_pipe(size: int) -> dict[str, Any]:
         peaks.append(usage.ru_maxrss * RSS_UNIT)
     if first.returncode or second.returncode or sent.digest() != got.digest():
         sys.exit("the stream did not come back")
-    row: dict[str, Any] = {"what": "stream", "bytes": size, "archive_bytes": packed}
+    what = " ".join(["stream", *options])
+    row: dict[str, Any] = {"what": what, "bytes": size, "archive_bytes": packed}
     for name, peak in zip(("compress", "decompress"), peaks, strict=True):
         row[f"{name}_peak_mib"] = round(peak / MIB)
     return row | {"seconds": round(time.perf_counter() - began)}
@@ -137,7 +139,8 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=10**9)
     parser.add_argument("--csv", type=Path, required=True)
     args = parser.parse_args()
-    rows = [dict.fromkeys(COLUMNS, "") | through_pipe(args.bytes)]
+    streams = [through_pipe(args.bytes, options) for options in ((), ("-T1",))]
+    rows = [dict.fromkeys(COLUMNS, "") | row for row in streams]
     with tempfile.TemporaryDirectory() as name:
         rows += [dict.fromkeys(COLUMNS, "") | row for row in ranges(Path(name))]
     for row in rows:

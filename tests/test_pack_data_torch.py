@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 import nncodec
 from nncodec.errors import CorruptDataError, MemberNotFoundError
-from nncodec.pack import PackWriter, Samples, pack, reader
+from nncodec.pack import PackWriter, Samples, pack, recent
 from nncodec.pack.order import Epoch, Layout, arrange
 from nncodec.pack.torch import BlockShuffleSampler, PackedDataset, PackedIterableDataset
 
@@ -42,7 +42,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Archives that keep the last block alone."""
-    monkeypatch.setattr(reader, "KEPT", 1)
+    monkeypatch.setattr(recent, "KEPT", 1)
 
 
 def opened(found: Samples[Any]) -> Samples[Any]:
@@ -103,7 +103,7 @@ def test_files_of_a_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_sampler_stays_in_few_blocks(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "KEPT", 2 * BUFFER)
+    monkeypatch.setattr(recent, "KEPT", 2 * BUFFER)
     found = PackedDataset[bytes](archive)
     sampler = BlockShuffleSampler(found, buffer=BUFFER, seed=1)
     order = list(sampler)
@@ -182,7 +182,7 @@ def test_a_stream(archive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = stream(archive)
     assert list(plain) == ALL  # as they lie in the archive: as they came
     assert plain.samples.archive.blocks_decoded == blocks(plain.samples)
-    monkeypatch.setattr(reader, "KEPT", 2 * BUFFER)
+    monkeypatch.setattr(recent, "KEPT", 2 * BUFFER)
     mixed = stream(archive, shuffle=True, seed=2)
     first = list(mixed)
     assert sorted(first) == ALL != first

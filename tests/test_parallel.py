@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import worker_contract
 from helpers import TEXT
 from test_cli import cli
 from test_delta import save, tensors
@@ -26,7 +27,7 @@ from nncodec.codec import Codec
 from nncodec.engine.native import NativeContexts
 from nncodec.errors import CorruptDataError, NNCodecError, WorkerError
 from nncodec.parallel import ENGINES, Inline, ThreadWorkers, Workers, open_workers
-from nncodec.parallel.base import AHEAD, caught
+from nncodec.parallel.base import caught
 from nncodec.parallel.jobs import Job
 from nncodec.parallel.starting import FirstItems
 from nncodec.recipes import Recipe
@@ -49,32 +50,11 @@ def test_results_are_in_order(workers: Workers) -> None:
 
 
 def test_items_are_taken_when_there_is_room(workers: Workers) -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(50):
-            taken.append(number)
-            yield number
-
-    for result in workers.map_ordered(unevenly, items()):
-        assert len(taken) <= int(result**0.5) + AHEAD * workers.count
-    assert len(taken) == 50
+    worker_contract.items_are_taken_when_there_is_room(workers)
 
 
 def test_the_first_error_in_order_is_raised_as_itself(workers: Workers) -> None:
-    results: list[int] = []
-    with pytest.raises(CorruptDataError, match="number 3"):
-        results.extend(workers.map_ordered(fails_at_three, range(9)))
-
-    def items() -> Iterator[int]:
-        yield from (1, 2)
-        raise ValueError("no third item")
-
-    mapped = workers.map_ordered(unevenly, items())
-    assert [next(mapped), next(mapped)] == [1, 4]
-    with pytest.raises(ValueError, match="no third"):
-        next(mapped)
-    assert list(workers.map_ordered(unevenly, [2])) == [4]  # they can be used again
+    worker_contract.the_first_error_in_order_is_raised_as_itself(workers)
 
 
 @pytest.mark.parametrize("options", [{"level": 1}, {"model": "tiny"}], ids=["level 1", "network"])

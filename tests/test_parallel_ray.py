@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import worker_contract
 from helpers import CLI, TEXT, python_fails, run_python
 from test_delta import save, tensors
 from test_parallel import DATA
@@ -22,7 +23,6 @@ from work_items import (
     SeenGpus,
     dies,
     dies_once,
-    fails_at_three,
     fails_unpicklably,
     out_of_memory,
     seen,
@@ -34,7 +34,6 @@ import nncodec
 from nncodec.errors import CorruptDataError, MissingPackageError, WorkerError
 from nncodec.parallel import open_workers
 from nncodec.parallel.actor import Software, check_software
-from nncodec.parallel.base import AHEAD
 from nncodec.parallel.cluster import Cluster, first_line, knock
 from nncodec.parallel.ray import RayWorkers, reason
 
@@ -77,19 +76,7 @@ def test_results_are_in_order(cluster: Cluster, count: int) -> None:
 
 
 def test_items_are_taken_when_there_is_room(workers: RayWorkers) -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(50):
-            taken.append(number)
-            yield number
-
-    most = 0
-    for result in workers.map_ordered(unevenly, items()):
-        ahead = len(taken) - int(result**0.5)
-        assert ahead <= AHEAD * workers.count
-        most = max(most, ahead)
-    assert len(taken) == 50
+    most = worker_contract.items_are_taken_when_there_is_room(workers)
     assert most > workers.count  # the next items wait for workers, not the other way round
 
 
@@ -104,23 +91,9 @@ def test_arrays_are_not_copied_and_freed_again(cluster: Cluster, workers: RayWor
 
 
 def test_the_first_error_in_order_is_raised_as_itself(workers: RayWorkers) -> None:
-    results: list[int] = []
-    with pytest.raises(CorruptDataError, match=r"^number 3 is damaged$") as caught:
-        results.extend(workers.map_ordered(fails_at_three, range(9)))
-    assert results == [0, 1, 2]
-    assert type(caught.value) is CorruptDataError  # nothing of Ray's around it
+    worker_contract.the_first_error_in_order_is_raised_as_itself(workers)
     with pytest.raises(WorkerError, match="Unpicklable in a worker: 7 and 7"):
         list(workers.map_ordered(fails_unpicklably, [7]))
-
-    def items() -> Iterator[int]:
-        yield from (1, 2)
-        raise ValueError("no third item")
-
-    mapped = workers.map_ordered(unevenly, items())
-    assert [next(mapped), next(mapped)] == [1, 4]
-    with pytest.raises(ValueError, match="no third"):
-        next(mapped)
-    assert list(workers.map_ordered(unevenly, [2])) == [4]
 
 
 def test_a_killed_worker_is_replaced(workers: RayWorkers, tmp_path: Path) -> None:

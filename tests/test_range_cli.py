@@ -20,6 +20,7 @@ from nncodec.container import Block, Kind, skippable_frame
 from nncodec.errors import LimitError
 from nncodec.frames import chain, stored_frame
 from nncodec.limits import Limits, decoding_memory
+from nncodec.tensors.items import Item
 
 DATA = np.random.default_rng(6).bytes(100_000)
 
@@ -171,6 +172,8 @@ def test_memory_by_the_header() -> None:
     mixed = Block(Kind.MIXED, 1000, 300, 0, Geometry(lanes=4, prefix=9, table_bits=12))
     assert decoding_memory(stored, 1 << 30) == 2000 + (1 << 30)
     assert decoding_memory(mixed, 500) == 2300 + (64 << 12) + (1 << 24) + 4 * 500
+    tensors = Block(Kind.TENSORS, 1000, 300, 0, items=(Item(None, 0, 1, 1000),))
+    assert decoding_memory(tensors) == 4300 + (1 << 24)
     Limits(max_memory=2000).check_memory(stored)
     with pytest.raises(LimitError, match="2000 bytes to decode, 1999 allowed"):
         Limits(max_memory=1999).check_memory(stored)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from container_files import safetensors_file, zip_of
 from helpers import TEXT, python_fails, run_python, stored_archive
+from safetensors.numpy import save
 from test_cli import assert_one_error, cli, names, tiny
 
 import nncodec
@@ -123,6 +124,22 @@ def test_stores_without_uploads_get_a_file_that_is_renamed(
         upload.finish()
     upload.abort()
     assert (memory.find("/"), memory.cat_file("/d/y")) == (["/d/x", "/d/y"], b"theirs")
+
+
+def test_single_tensors_behind_a_url(tmp_path: Path, memory: Any) -> None:
+    rng = np.random.default_rng(3)
+    made = {n: rng.normal(size=(64, 64)).astype(np.float32) for n in ("first", "second")}
+    archive = nncodec.compress(save(made), 1)
+    memory.pipe_file("/model.safetensors.nnc", archive)
+    url = "memory://model.safetensors.nnc"
+    with nncodec.weights.open(url) as file:
+        assert np.array_equal(file["second"], made["second"])
+    listed = cli("weights", "ls", url)
+    assert (listed.rc, b"first" in listed.out, b"second" in listed.out) == (0, True, True)
+    assert cli("weights", "get", url, "first", "-o", tmp_path / "first.npy").rc == 0
+    assert np.array_equal(np.load(tmp_path / "first.npy"), made["first"])
+    missing = cli("weights", "ls", "memory://nothing.nnc")
+    assert (missing.rc, "no such file" in missing.err) == (1, True)
 
 
 def test_patterns(memory: Any) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from nncodec.parallel import Workers
-
-ENGINES = ("auto", "inline", "thread", "process", "ray")
+from nncodec.parallel import ENGINES, Workers, open_workers
 
 
 class ChosenWorkers(AbstractContextManager["ChosenWorkers"]):
@@ -31,8 +27,6 @@ class ChosenWorkers(AbstractContextManager["ChosenWorkers"]):
         if self.engine is None and self.count is None:
             return None
         if self.opened is None:
-            from nncodec.parallel import open_workers
-
             self.opened = open_workers(self.engine or "auto", self.count)
         return self.opened
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -24,15 +24,14 @@ Model = Annotated[
         help="A model's name or folder, or a causal LM's folder or USER/REPO.",
     ),
 ]
+
+
+def level_option(said: str) -> Any:
+    return typer.Option("-l", "--level", min=min(LEVELS), max=max(LEVELS), help=said)
+
+
 Level = Annotated[
-    int,
-    typer.Option(
-        "-l",
-        "--level",
-        min=min(LEVELS),
-        max=max(LEVELS),
-        help="-1 (fastest, context models alone) to -9 (smallest); -6 is the default.",
-    ),
+    int, level_option("-1 (fastest, context models alone) to -9 (smallest); -6 is the default.")
 ]
 OtherModel = Annotated[
     Optional[str],

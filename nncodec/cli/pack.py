@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -25,9 +25,9 @@ from nncodec.cli.options import (
     Threads,
     Verbose,
     WorkerCount,
+    level_option,
 )
 from nncodec.cli.sizes import parse_block_size, parse_size
-from nncodec.levels import LEVELS
 from nncodec.limits import Limits
 from nncodec.remote.names import plain
 
@@ -43,14 +43,7 @@ Inputs = Annotated[
 ]
 Archive = Annotated[str, typer.Option("-o", "--output", help="The archive: corpus.nnc, or a URL.")]
 Level = Annotated[
-    int,
-    typer.Option(
-        "-l",
-        "--level",
-        min=min(LEVELS),
-        max=max(LEVELS),
-        help="-1 (the default: members are there at once) to -9 (smallest).",
-    ),
+    int, level_option("-1 (the default: members are there at once) to -9 (smallest).")
 ]
 FrameSize = Annotated[
     Optional[str],
@@ -151,51 +144,39 @@ def pack(
 
         names = [*(inputs or []), *listed(files_from, null)]
         replace = files.check_overwrite(os.devnull, files.target_of(plain(name)), force)
-        note = say if not quiet else ignore
+        common: dict[str, Any] = {
+            "level": level,
+            "model": model,
+            "threads": threads or None,
+            "workers": chosen(),
+            "block_size": blocks or writer.BLOCK_SIZE,
+            "frame_size": frames or writer.FRAME_SIZE,
+            "dedup": not no_dedup,
+            "replace": replace,
+            "note": say if not quiet else ignore,
+        }
         if column is not None:
             from nncodec.pack import tables
 
             with bars(bool(quiet))(name, None) as progress:
                 summary = tables.pack_table(
-                    names,
-                    name,
-                    column,
-                    key=key,
-                    level=level,
-                    model=model,
-                    threads=threads or None,
-                    workers=chosen(),
-                    block_size=blocks or writer.BLOCK_SIZE,
-                    frame_size=frames or writer.FRAME_SIZE,
-                    dedup=not no_dedup,
-                    replace=replace,
-                    note=note,
-                    progress=progress,
+                    names, name, column, key=key, progress=progress, **common
                 )
-            if not quiet:
-                print(summary_line(name, summary, "row"), file=sys.stderr)
-            return
-        summary = writer.pack(
-            names,
-            name,
-            level=level,
-            model=model,
-            threads=threads or None,
-            workers=chosen(),
-            block_size=blocks or writer.BLOCK_SIZE,
-            frame_size=frames or writer.FRAME_SIZE,
-            dedup=not no_dedup,
-            metadata=not no_metadata,
-            exclude=exclude or (),
-            replace=replace,
-            warn=say,
-            note=note,
-            added=print if verbose else ignore,
-            progress=bars(bool(quiet)),
-        )
+        else:
+            summary = writer.pack(
+                names,
+                name,
+                metadata=not no_metadata,
+                exclude=exclude or (),
+                warn=say,
+                added=print if verbose else ignore,
+                progress=bars(bool(quiet)),
+                **common,
+            )
         complete = summary.complete
         if not quiet:
-            print(summary_line(name, summary), file=sys.stderr)
+            what = "file" if column is None else "row"
+            print(summary_line(name, summary, what), file=sys.stderr)
 
     with chosen:
         each([output], work)

@@ -19,6 +19,7 @@ from nncodec.cli.options import BaseFile, Level, Model, Quiet, Threads
 from nncodec.errors import NNCodecError
 from nncodec.files import atomic_file
 from nncodec.levels import DEFAULT_LEVEL
+from nncodec.remote.names import is_remote, plain
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A model's folder.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Replace what has the same name.")]
@@ -161,12 +162,14 @@ def archives_below(name: str) -> list[str]:
     return [file for file in files.files_below(name) if file.endswith(files.SUFFIX)] or [name]
 
 
-def existing(name: str) -> Path:
-    """Raises FileError for what cannot be read at random."""
+def existing(name: str) -> str:
+    """Raises FileError for what cannot be read at random; of a URL opening it tells."""
+    if is_remote(name := plain(name)):
+        return name
     with files.open_input(name) as source:
         if not source.seekable():
             raise files.FileError("single tensors need a file, not a pipe")
-    return Path(name)
+    return name
 
 
 def get(

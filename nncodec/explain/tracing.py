@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Protocol
@@ -35,8 +36,13 @@ class Tracing:
         self.done: dict[tuple[Key, Geometry], bytes] = {}
         self.traces: dict[Key, Trace] = {}
         self.traced = 0
+        self.turn = threading.Lock()  # blocks come from several threads
 
     def encode(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
+        with self.turn:
+            return self.encode_once(data, geometry, progress)
+
+    def encode_once(self, data: Bytes, geometry: Geometry, progress: Progress) -> bytes:
         key = key_of(data)
         if (key, geometry) not in self.done:
             self.traced += len(data)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from nncodec.decoding import CodedBlock, Decode
 from nncodec.errors import CorruptDataError
-from nncodec.pack.reader import PackedArchive, Recent, Span
+from nncodec.pack.blockreader import Span
+from nncodec.pack.reader import PackedArchive
+from nncodec.pack.recent import Recent
 from nncodec.parallel import Workers
 
 Work = CodedBlock | CorruptDataError
@@ -53,7 +55,7 @@ class Ahead:
         self._results.close()
 
     def _task(self) -> Decode:
-        find = self.archive.find_coder
+        find = self.archive.blocks.find_coder
         if self.workers.shares:
             return Decode(find, turn=threading.Lock())
         return Decode(find.recipe)
@@ -63,19 +65,19 @@ class Ahead:
         recent: Recent[bool] = Recent()
         for number in numbers:
             with suppress(CorruptDataError):  # of a header, which ``_spans`` will meet, too
-                for span in self.archive.walk(self.archive.extents(number)):
+                for span in self.archive.blocks.walk(self.archive.extents(number)):
                     if recent.get(span.number, span.block) is None:
                         recent.put(span.number, span.block, True, span.size)
                         yield self._coded(span)
 
     def _coded(self, span: Span) -> Work:
         try:
-            return self.archive.coded(span.number, span.block, self.workers.shares)
+            return self.archive.blocks.coded(span.number, span.block, self.workers.shares)
         except CorruptDataError as error:
             return error
 
     def _spans(self, number: int) -> Iterator[tuple[Span, Done]]:
-        for span in self.archive.walk(self.archive.extents(number)):
+        for span in self.archive.blocks.walk(self.archive.extents(number)):
             data = self._recent.get(span.number, span.block)
             if data is None:
                 data = next(self._results)

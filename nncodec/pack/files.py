@@ -1,13 +1,12 @@
-"""How files are opened: those that are packed, and archives. Archives may lie behind URLs."""
+"""How files that are packed are opened."""
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from nncodec.errors import PackError, RemoteChangedError, RemoteNotFoundError
-from nncodec.remote.names import is_remote, plain
 
 FLAGS = (
     os.O_RDONLY
@@ -28,16 +27,3 @@ def open_member(path: bytes) -> BinaryIO:
         file.close()
         raise PackError("is no regular file any more")
     return file  # raw: whoever reads takes large pieces
-
-
-def open_archive(name: str | os.PathLike[str]) -> BinaryIO:
-    """A packed archive to be read, a path or a URL. Raises OSError, RemoteError, PackError."""
-    if isinstance(name, str) and is_remote(name):
-        from nncodec.remote.source import open_source
-
-        source = open_source(name)
-        if not source.seekable():
-            source.close()
-            raise PackError("its server sends no ranges: fetch it, and name the copy")
-        return cast(BinaryIO, source)
-    return open(plain(name) if isinstance(name, str) else name, "rb", buffering=0)

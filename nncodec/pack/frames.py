@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 
@@ -39,6 +40,20 @@ class FrameTable:
         self.sizes.append(size)
         self.headers.append(header)
         self.contents.append(content)
+
+    def read_frame(self, file: BinaryIO, at: int, size: int) -> bool:
+        """One that begins ``at``, from behind its signature, if the file's ``size`` holds it whole.
+
+        Leaves the file behind it. Raises what ``parse_header`` does.
+        """
+        frame = pull(parse_header(MAGIC), file)
+        behind = at + frame.header_size + frame.payload_size
+        if behind > size:
+            return False
+        self.add(at, behind - at, frame.header_size, frame.total)
+        self.content += frame.total
+        file.seek(behind)
+        return True
 
     def feed(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nncodec.pack.plan import runs
-from nncodec.pack.reader import KEPT, PackedArchive
+from nncodec.pack.reader import PackedArchive
+from nncodec.pack.recent import KEPT
 
 Ints = npt.NDArray[np.int64]
 BUFFER = 1 << 22  # bytes of a window; an archive keeps KEPT of decoded blocks

@@ -19,11 +19,9 @@ import numpy.typing as npt
 
 from nncodec.container import MAGIC, skippable_frame, varint
 from nncodec.errors import NNCodecError, PackError
-from nncodec.header import parse_header
 from nncodec.pack.frames import FrameTable
 from nncodec.pack.index import PLAN_TYPE, VOID_TYPE
 from nncodec.pack.source import Void
-from nncodec.parsing import pull
 
 ENDING = ".partial"
 
@@ -96,13 +94,8 @@ def resume(
                 break
             if table.content in piece_at:  # what lies before this frame was synced before it
                 kept = (at, piece_at[table.content], len(table.ats), table.content)
-            frame = pull(parse_header(start), file)
-            behind = at + frame.header_size + frame.payload_size
-            if behind > size:
+            if not table.read_frame(file, at, size):
                 break
-            table.add(at, behind - at, frame.header_size, frame.total)
-            table.content += frame.total
-            file.seek(behind)
     at, pieces, frames, content = kept
     if not pieces:
         return None

@@ -75,11 +75,6 @@ class Plan:
     def content_size(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    @property
-    def files_size(self) -> int:
-        """Bytes of all files, those that are there twice counted twice."""
-        return int(self.columns.sizes.sum())
-
     def piece(self, number: int) -> tuple[int, int]:
         """Where in the content a piece lies."""
         return (int(self.ends[number - 1]) if number else 0), int(self.ends[number])

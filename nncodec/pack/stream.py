@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from nncodec import api
-from nncodec.blocks import Bytes, check_block_size
+from nncodec.blocks import Bytes
 from nncodec.container import MAGIC, SKIPPABLE_MAGIC, skippable_frame
 from nncodec.errors import NNCodecError, PackError
 from nncodec.files import make_readable, sync_folder
-from nncodec.header import Fields, parse_header, parse_skippable
+from nncodec.header import Fields, parse_skippable
 from nncodec.lanes import Progress, no_progress
 from nncodec.pack import partial
 from nncodec.pack.content import Buffer, Content, Piece
@@ -42,12 +42,14 @@ from nncodec.pack.tree import Warn
 from nncodec.pack.writer import (
     BLOCK_SIZE,
     FRAME_SIZE,
-    LEAST_FRAME_SIZE,
     LEVEL,
     Summary,
+    check_sizes,
+    check_target,
     coder_name,
     give_name,
     open_partial,
+    unfinished,
 )
 from nncodec.parallel import Workers, sharing
 from nncodec.parsing import pull, read_exactly
@@ -99,9 +101,7 @@ class PackWriter:
         note: Warn = api.print_nothing,
         progress: Progress = no_progress,
     ) -> None:
-        check_block_size(block_size)
-        if frame_size < LEAST_FRAME_SIZE:
-            raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+        check_sizes(block_size, frame_size)
         if is_remote(os.fspath(output)):
             raise PackError(f"{output}: write a file of this machine, and copy it when it is whole")
         self.target, self._replace = Path(output), replace
@@ -111,7 +111,7 @@ class PackWriter:
         self._content = Content(block_size, frame_size, dedup)
         settings = repr((block_size, self._content.frame_size, dedup, coder_name(codec, level)))
         fingerprint = hashlib.sha256(FORMAT + settings.encode()).digest()
-        self._unfinished = self.target.with_name(self.target.name + partial.ENDING)
+        self._unfinished = unfinished(self.target)
         self._waiting: list[Piece] = []  # that ``add`` has collected
         self._coded: deque[Piece] = deque()  # ends of pieces that are being coded
         self._held: list[Piece] = []  # since the last checkpoint that was the same
@@ -281,14 +281,6 @@ class PackWriter:
                 table.at += len(frame)
 
 
-def check_target(target: Path, replace: bool) -> None:
-    """Raises PackError if something is there that stays."""
-    if os.path.lexists(target) and not replace:
-        raise PackError(f"{target} already exists; use -f to overwrite")
-    if target.is_dir():
-        raise PackError(f"{target} is a directory")
-
-
 def kept(file: BinaryIO, head: bytes) -> tuple[FrameTable, deque[Checkpoint]]:
     """The frames of a partial archive and its checkpoints; none if it is none of these options."""
     table, found = FrameTable(len(head)), deque[Checkpoint]()
@@ -307,13 +299,8 @@ def kept(file: BinaryIO, head: bytes) -> tuple[FrameTable, deque[Checkpoint]]:
                 continue
             if start != MAGIC:
                 break
-            frame = pull(parse_header(start), file)
-            behind = at + frame.header_size + frame.payload_size
-            if behind > size:
+            if not table.read_frame(file, at, size):
                 break
-            table.add(at, behind - at, frame.header_size, frame.total)
-            table.content += frame.total
-            file.seek(behind)
     return table, found
 
 

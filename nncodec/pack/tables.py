@@ -15,6 +15,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -132,7 +133,7 @@ def key_name(key: bytes | None, what: str) -> bytes:
 
 
 @dataclass
-class Table:
+class Table(ABC):
     """Something of rows: ``name`` is in front of theirs, ``where`` is for messages.
 
     Without a ``schema`` only its batches tell what it is of.
@@ -142,9 +143,9 @@ class Table:
     where: str
     schema: Any
 
+    @abstractmethod
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """Record batches, in order, that have those columns (``field.below``) if there are such."""
-        raise NotImplementedError
 
     def roots(self, columns: Sequence[str], names: Sequence[str]) -> list[str]:
         """The columns of the top that those are in."""

@@ -67,7 +67,7 @@ def unpack(
     unpacker = Unpacker(archive, Path(folder), options, warn, note)
     if workers is not None:
         return unpacker.run(chosen, workers, progress)
-    with sharing(archive.find_coder.threads or usable_cores()) as own:
+    with sharing(archive.blocks.find_coder.threads or usable_cores()) as own:
         return unpacker.run(chosen, own, progress)
 
 

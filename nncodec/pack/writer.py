@@ -95,9 +95,7 @@ def pack(
     ``progress(name, total)`` is a context of a callable that takes finished bytes. Raises
     PackError, OSError, RemoteError, and what ``nncodec.compress`` does.
     """
-    check_block_size(block_size)
-    if frame_size < LEAST_FRAME_SIZE:
-        raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+    check_sizes(block_size, frame_size)
     target = target_of(output, replace)
     losses: list[str] = []
 
@@ -143,11 +141,23 @@ def target_of(output: str | os.PathLike[str], replace: bool) -> Path | Store:
             raise RemoteExistsError(name, "already exists; use -f to overwrite")
         return store
     target = Path(name)
+    check_target(target, replace)
+    return target
+
+
+def check_sizes(block_size: int, frame_size: int) -> None:
+    """Raises NNCodecError."""
+    check_block_size(block_size)
+    if frame_size < LEAST_FRAME_SIZE:
+        raise PackError(f"frame size {frame_size} is below {LEAST_FRAME_SIZE} bytes")
+
+
+def check_target(target: Path, replace: bool) -> None:
+    """Raises PackError if something is there that stays."""
     if os.path.lexists(target) and not replace:
         raise PackError(f"{target} already exists; use -f to overwrite")
     if target.is_dir():
         raise PackError(f"{target} is a directory")
-    return target
 
 
 def selection_of(exclude: Sequence[str], target: Path | Store) -> Selection:

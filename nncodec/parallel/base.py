@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -77,6 +77,27 @@ def caught(items: Iterable[T]) -> Iterator[T | Failure]:
         yield from items
     except Exception as error:
         yield Failure(error)
+
+
+def windowed(
+    items: Iterable[T], most: int, add: Callable[[T], object], first: Callable[[], R], left: Sized
+) -> Generator[R, None, None]:
+    """Results in order while items are ``add``ed to a window, ``left`` of at most ``most``.
+
+    ``first`` takes the oldest one's result out of it.
+    """
+    failed = None
+    for item in caught(items):
+        if isinstance(item, Failure):
+            failed = item
+            break
+        add(item)
+        if len(left) >= most:
+            yield first()
+    while len(left):
+        yield first()
+    if failed:
+        raise failed.error
 
 
 class Workers(ABC):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from nncodec.parallel.base import AHEAD, Failure, Workers, caught
+from nncodec.parallel.base import AHEAD, Workers, windowed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,20 +37,16 @@ class ThreadWorkers(Workers):
     def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count, "nncodec-worker")
-        waiting: deque[Future[R]] = deque()
+        pool, waiting = self._pool, deque[Future[R]]()
+
+        def add(item: T) -> None:
+            waiting.append(pool.submit(task, item))
+
+        def first() -> R:
+            return waiting.popleft().result()
+
         try:
-            failed = None
-            for item in caught(items):
-                if isinstance(item, Failure):
-                    failed = item
-                    break
-                waiting.append(self._pool.submit(task, item))
-                if len(waiting) >= AHEAD * self.count:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-            if failed:
-                raise failed.error
+            yield from windowed(items, AHEAD * self.count, add, first, waiting)
         finally:
             for future in waiting:
                 future.cancel()

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar
 
 from nncodec.errors import WorkerError
-from nncodec.parallel.base import AHEAD, Failure, Turns, Workers, caught
+from nncodec.parallel.base import AHEAD, Turns, Workers, windowed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,35 +40,23 @@ class ProcessWorkers(Workers):
         self._turns = Turns()
 
     def map_ordered(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-        with self._turns.one():
-            yield from self._map(task, items)
-
-    def _map(self, task: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
         window: Window[T, R] = Window(self, task)
-        try:
-            failed = None
-            for item in caught(items):
-                if isinstance(item, Failure):
-                    failed = item
-                    break
-                window.add(item)
-                if len(window) >= AHEAD * self.count:
-                    yield window.first()
-            while len(window):
-                yield window.first()
-            if failed:
-                raise failed.error
-        finally:
-            window.give_up()
+        with self._turns.one():
+            try:
+                most = AHEAD * self.count
+                yield from windowed(items, most, window.add, window.first, window)
+            finally:
+                window.give_up()
 
     def submit(self, task: Callable[[T], R], item: T) -> Future[R]:
         """Raises BrokenProcessPool if a worker was lost since."""
+        if self._pool is None:
+            begin_tracker()
+            context = multiprocessing.get_context("spawn")
+            theirs, self._alive = context.Pipe(duplex=False)
+            self._begun, told = context.Pipe(duplex=False)
+            self._pool = ProcessPoolExecutor(self.count, context, begin, (theirs, told))
         with left_to_the_parent():
-            if self._pool is None:
-                context = multiprocessing.get_context("spawn")
-                theirs, self._alive = context.Pipe(duplex=False)
-                self._begun, told = context.Pipe(duplex=False)
-                self._pool = ProcessPoolExecutor(self.count, context, begin, (theirs, told))
             return self._pool.submit(task, item)
 
     @property
@@ -158,7 +146,6 @@ def left_to_the_parent() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    begin_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -9,6 +9,7 @@ extra ``remote`` brings it. docs/remote.md says what is read when, and what a ki
     source     reading: large ordered pieces ahead, or windows and exact ranges
     sink       writing: parts, a commit, or nothing
     listing    patterns and folders
+    opening    what is read here and there, a path or a URL
     tensors    files of tensors that are not mapped but fetched
 
 ``source.fetch`` is for tasks in any process.

@@ -17,6 +17,7 @@ import numpy as np
 
 from nncodec.errors import NNCodecError, TensorNotFoundError, UnsupportedDtypeError
 from nncodec.extras import need
+from nncodec.remote.opening import open_seekable
 from nncodec.tensors.base import Base
 from nncodec.tensors.spans import recognise
 from nncodec.weights.archive import CACHE_BYTES, ArchiveView
@@ -182,7 +183,8 @@ def open(
     dequantize: bool = True,
     base: str | os.PathLike[str] | None = None,
 ) -> WeightsFile:
-    """Open an archive of a file with tensors: its path, or a seekable binary file, which it closes.
+    """Open an archive of a file with tensors: its path, a URL, or a seekable binary file, which it
+    closes.
 
     ``framework``: "np" for arrays of NumPy, "pt" for tensors of torch on ``device``. At most
     ``cache_bytes`` of decoded blocks are kept besides those in use. Only the container's header is
@@ -194,7 +196,7 @@ def open(
 
     Raises CorruptDataError, TruncatedError, UnsupportedVersionError, ModelNotFoundError, OSError;
     ContainerFormatError if what was compressed is no file with tensors; BaseFileError for a base
-    that is missing or another one; MissingPackageError.
+    that is missing or another one; MissingPackageError, RemoteError.
     """
     if framework not in FRAMEWORKS:
         raise NNCodecError(f"no framework {framework!r}: choose np or pt")
@@ -202,7 +204,7 @@ def open(
         need("torch", "train")
     source = file
     if isinstance(source, (str, os.PathLike)):
-        source = Path(source).open("rb")  # noqa: SIM115, the reader closes it
+        source = open_seekable(source)
     view = None
     try:
         old = None if base is None else Base.open(Path(base))
